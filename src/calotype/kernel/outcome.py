@@ -1,0 +1,96 @@
+"""What a provider says about a call: still working, done, or failed and in which way."""
+
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+
+
+class FailedKind(StrEnum):
+    """Why an upstream did not deliver, in the terms that decide what happens next (the surface contract, §3)."""
+
+    RETRY = "retry"
+    """Not accepted, nothing was spent: another route, or the same one later, may be tried."""
+    INVALID = "invalid"
+    """The caller's input is wrong."""
+    MODERATED = "moderated"
+    AUTH = "auth"
+    """Our credential is refused: another route may be tried, the operator is told."""
+    QUOTA = "quota"
+    """Our balance at the provider is used up: another route may be tried, the operator is told."""
+    UPSTREAM = "upstream"
+    """Accepted, then failed: refund, no failover."""
+    GONE = "gone"
+    """The upstream model is retired or unknown: another route may be tried."""
+    UNKNOWN = "unknown"
+    """The request may have been taken but no answer tells: never sent again blindly."""
+
+
+NOT_ACCEPTED = frozenset({FailedKind.RETRY, FailedKind.AUTH, FailedKind.QUOTA, FailedKind.GONE})
+"""Kinds after which the next route may be tried: the upstream did not take the job."""
+
+
+class Cost(Struct, frozen=True):
+    """What the upstream billed us: `amount` in `unit` (`usd`, `bfl_credit`, `tokens` …) and, where known, micro-USD."""
+
+    micro: int | None = None
+    amount: str | None = None
+    unit: str | None = None
+    source: str = "table"
+    """`response`, `table` or `reconciled`."""
+
+
+class Output(Struct, frozen=True):
+    """One produced file, in exactly one of three forms: a URL to fetch, a file already on this machine, or bytes.
+
+    `url_headers` are sent with the download (an upstream that wants its key). `content_type` is what the upstream
+    claims; the probe decides. Sizes are pixels, `duration_s` seconds. `text` is caption-like data that belongs to the
+    file (a revised prompt).
+    """
+
+    url: str | None = None
+    path: str | None = None
+    data: bytes | None = None
+    content_type: str | None = None
+    width: int | None = None
+    height: int | None = None
+    duration_s: float | None = None
+    url_headers: dict[str, str] = {}
+    text: str | None = None
+
+
+class Pending(Struct, frozen=True, tag="pending"):
+    """Accepted and not finished. `handle` is what poll and cancel need, and it is stored with the submission."""
+
+    handle: dict[str, Any]
+    cost: Cost | None = None
+    progress: float | None = None
+    upstream_id: str | None = None
+    poll_after_s: float | None = None
+
+
+class Succeeded(Struct, frozen=True, tag="succeeded"):
+    """Done. `data` is what is not a file (text, embeddings, seed); `usage` counts measured units for the price."""
+
+    outputs: tuple[Output, ...] = ()
+    data: dict[str, Any] = {}
+    usage: dict[str, int] = {}
+    cost: Cost | None = None
+    warnings: tuple[str, ...] = ()
+    upstream_id: str | None = None
+
+
+class Failed(Struct, frozen=True, tag="failed"):
+    """Not delivered. `message` is our own sentence and safe to show; `detail` is for the operator, redacted."""
+
+    kind: FailedKind
+    message: str
+    detail: str | None = None
+    code: str | None = None
+    status: int | None = None
+    field: str | None = None
+    retry_after_s: float | None = None
+    cost: Cost | None = None
+
+
+Outcome = Pending | Succeeded | Failed

@@ -1,0 +1,106 @@
+"""The conversation with an upstream as values: adapters yield steps, the driver performs them.
+
+An adapter is a generator (the idea of `httpx.Auth.auth_flow`): it yields a `Step`, gets an `HttpResponse` back and
+returns an `Outcome`. It never touches a socket, so the same code runs in production, in contract tests and in the
+fault simulator.
+"""
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+T = TypeVar("T")
+
+
+class FileRef(Struct, frozen=True):
+    """A file on this machine that stands for a request body or a multipart part."""
+
+    path: Path
+    content_type: str = "application/octet-stream"
+    name: str | None = None
+
+
+class Part(Struct, frozen=True):
+    """One part of a multipart body: a text value, bytes or a file."""
+
+    name: str
+    value: str | bytes | FileRef
+    filename: str | None = None
+    content_type: str | None = None
+
+
+class HttpRequest(Struct, frozen=True):
+    """One request to an upstream.
+
+    `commits` marks the request that costs money: the driver records the submission just before the first such one.
+    `read_timeout_s` bounds the wait between bytes, `total_timeout_s` the whole exchange. `max_bytes` caps the answer;
+    with `save_to` the answer's body is streamed into that file. `follow_redirects` is off: each hop is checked.
+    """
+
+    method: str
+    url: str
+    headers: dict[str, str] = {}
+    body: bytes | FileRef | None = None
+    multipart: tuple[Part, ...] | None = None
+    commits: bool = False
+    connect_timeout_s: float = 5.0
+    read_timeout_s: float = 60.0
+    total_timeout_s: float = 300.0
+    max_bytes: int = 64 * 1024 * 1024
+    save_to: Path | None = None
+
+
+class HttpResponse(Struct, frozen=True):
+    """An upstream's answer; `body` is empty when the request said `save_to`. Header names are lower case."""
+
+    status: int
+    headers: dict[str, str] = {}
+    body: bytes = b""
+    saved: FileRef | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
+
+    def json(self) -> Any:
+        """Decode the body as JSON; None when it is not JSON."""
+        try:
+            return msgspec.json.decode(self.body)
+        except msgspec.DecodeError:
+            return None
+
+
+class Wait(Struct, frozen=True):
+    """Let some seconds pass inside one call; bounded by the driver to 60 s."""
+
+    seconds: float
+
+
+class Parallel(Struct, frozen=True):
+    """Several requests at once, answered by a tuple of responses in the same order; none of them may commit."""
+
+    requests: tuple[HttpRequest, ...]
+
+
+Step = HttpRequest | Wait | Parallel
+Steps = Generator[Step, Any, T]
+
+
+class TransportError(Exception):
+    """An exchange that ended without a whole answer."""
+
+
+class NotSent(TransportError):  # noqa: N818  (the wire term of the design)
+    """Nothing of the request reached the upstream: safe to try again."""
+
+
+class MaybeSent(TransportError):  # noqa: N818
+    """The request may have been processed: ambiguous when it commits."""
+
+
+class AnswerTooLarge(TransportError):  # noqa: N818
+    """The answer went past `max_bytes` and was cut off; the upstream did process the request."""

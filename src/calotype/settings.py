@@ -1,0 +1,192 @@
+"""The one door through which configuration enters: environment, then `calotype.toml`, then defaults.
+
+Every setting travels from here as an argument; no other module reads the environment. Nested values use two
+underscores (`CALOTYPE_MEDIA__REHOST=off`). The providers' usual variables (`OPENAI_API_KEY` …) work too.
+"""
+
+import os
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from calotype.kernel.generation import KeyClass, Region
+
+USUAL_VARIABLES: dict[str, tuple[str, str, str]] = {
+    "OPENAI_API_KEY": ("openai", "openai", "api_key"),
+    "OPENAI_BASE_URL": ("openai", "openai", "base_url"),
+}
+"""Environment variable → provider name, kind, setting; ours (`CALOTYPE_PROVIDERS__…`) win over these."""
+
+
+class Section(BaseModel):
+    """A group of settings; an unknown name inside it is an error, not silence."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PhiAgreement(Section):
+    """The operator's declaration that a provider may process PHI: the agreement's reference and its last day."""
+
+    reference: str = Field(min_length=1)
+    expires: date
+
+
+class ProviderSettings(Section):
+    """One named provider instance.
+
+    `kind` names the adapter; it may be left out where the instance's name is itself a kind. `phi` is the operator's
+    declaration and is off unless an agreement is named.
+    """
+
+    kind: str | None = None
+    api_key: SecretStr | None = None
+    base_url: str | None = None
+    regions: list[str] = ["*"]
+    phi: PhiAgreement | None = None
+    key_classes: list[KeyClass] | None = None
+    max_in_progress: int = Field(default=1000, ge=1, le=100_000)
+    idempotency: Literal["key", "none"] | None = None
+    models: dict[str, str] = {}
+    """Model id in our catalogue → upstream model, for models the instance adds routes to."""
+    connect_timeout_s: float = Field(default=5.0, gt=0, le=60)
+    read_timeout_s: float = Field(default=180.0, gt=0, le=3600)
+    pool_size: int = Field(default=500, ge=1, le=10_000)
+
+    @field_validator("regions")
+    @classmethod
+    def _known_regions(cls, value: list[str]) -> list[str]:
+        known = {"*", *(region.value for region in Region)}
+        for name in value:
+            if name not in known:
+                raise ValueError(f"unknown region {name!r}: use {', '.join(sorted(known))}")
+        return value
+
+
+class MediaSettings(Section):
+    """Where produced and uploaded files live and for how long."""
+
+    rehost: Literal["always", "off"] = "always"
+    url_lifetime_s: int = Field(default=3600, ge=60, le=7 * 24 * 3600)
+    retention_s: int = Field(default=7 * 24 * 3600, ge=3600)
+    upload_retention_s: int = Field(default=24 * 3600, ge=600)
+    phi_url_lifetime_s: int = Field(default=900, ge=60, le=900)
+    max_output_bytes: int = Field(default=512 * 1024 * 1024, ge=1024)
+    max_input_bytes: int = Field(default=100 * 1024 * 1024, ge=1024)
+    max_upload_bytes: int = Field(default=512 * 1024 * 1024, ge=1024)
+    download_timeout_s: float = Field(default=120.0, gt=0, le=3600)
+
+
+class SecuritySettings(Section):
+    """What the server may reach and what it signs with."""
+
+    allowed_private_hosts: list[str] = []
+    """`host` or `host:port` entries that input URLs and webhooks may reach although they are private."""
+    signing_secret: SecretStr | None = None
+    webhook_secret: SecretStr | None = None
+    cors_origins: list[str] = ["*"]
+
+
+class LimitSettings(Section):
+    """Bounds on what callers may ask of one server."""
+
+    max_body_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    """Default rate of a key that has none of its own; None is no limit."""
+    test_requests_per_minute: int = Field(default=60, ge=1)
+    max_open_jobs_per_org: int = Field(default=10_000, ge=1)
+    max_open_jobs: int = Field(default=1_000_000, ge=1)
+    max_wait_s: float = Field(default=600.0, gt=0, le=3600)
+
+
+class EngineSettings(Section):
+    """How the job runner works."""
+
+    lease_s: float = Field(default=10.0, ge=1, le=300)
+    job_deadline_s: float = Field(default=3600.0, ge=10)
+    claim_batch: int = Field(default=64, ge=1, le=1000)
+    steps_in_progress: int = Field(default=512, ge=1, le=10_000)
+    ambiguous_grace_s: float = Field(default=600.0, ge=1)
+    worker_processes: int = Field(default=1, ge=1, le=64)
+    worker_queue: int = Field(default=64, ge=1)
+
+
+class WebhookSettings(Section):
+    """How ends of jobs are announced."""
+
+    attempts: int = Field(default=10, ge=1, le=30)
+    timeout_s: float = Field(default=10.0, gt=0, le=60)
+    first_retry_s: float = Field(default=5.0, gt=0)
+    concurrency: int = Field(default=32, ge=1, le=1000)
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CALOTYPE_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+    )
+
+    data_dir: Path = Path("calotype-data")
+    database_url: str | None = None
+    """`sqlite:///…` or `postgresql://…`; unset means SQLite inside the data directory."""
+    public_url: str | None = None
+    storage_url: str | None = None
+    host: str = "127.0.0.1"
+    port: int = Field(default=8700, ge=0, le=65535)
+    margin_bps: int = Field(default=1000, ge=0, le=100_000)
+    credit_micro: int = Field(default=30_000, ge=1)
+    strict_residency: bool = False
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "console"] = "auto"
+    cards_dir: Path | None = None
+    """A folder of the operator's own model cards; a card there replaces the built-in one of the same id."""
+    prices: dict[str, int] = {}
+    """Model id → flat retail price in micro-USD per unit of the card's rule; wins over cost plus margin."""
+    providers: dict[str, ProviderSettings] = {}
+    media: MediaSettings = MediaSettings()
+    security: SecuritySettings = SecuritySettings()
+    limits: LimitSettings = LimitSettings()
+    engine: EngineSettings = EngineSettings()
+    webhooks: WebhookSettings = WebhookSettings()
+
+    @field_validator("providers", mode="before")
+    @classmethod
+    def _lower_names(cls, value: Any) -> Any:
+        return {str(name).lower(): item for name, item in value.items()} if isinstance(value, dict) else value
+
+    @property
+    def database(self) -> str:
+        """The database URL in force."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'calotype.db'}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (the signature is the library's)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the doors: arguments, environment, the TOML file, the providers' usual variables."""
+        toml = TomlConfigSettingsSource(settings_cls, os.environ.get("CALOTYPE_CONFIG", "calotype.toml"))
+        return (init_settings, env_settings, toml, _UsualVariables(settings_cls))
+
+
+class _UsualVariables(PydanticBaseSettingsSource):
+    """The variables the providers' own SDKs read, lowest in rank."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        """Unused by this source, which answers whole."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        providers: dict[str, dict[str, Any]] = {}
+        for variable, (name, kind, setting) in USUAL_VARIABLES.items():
+            if value := os.environ.get(variable):
+                providers.setdefault(name, {"kind": kind})[setting] = value
+        # a base URL alone names no account: without a key the provider is not set up
+        return {"providers": {name: item for name, item in providers.items() if "api_key" in item}} if providers else {}

@@ -1,0 +1,154 @@
+"""One database connection and what its errors mean, for each store."""
+
+import sqlite3
+from enum import Enum, auto
+from typing import Any, cast
+
+import psycopg
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.pool import NullPool
+
+from calotype.db.sql import Store
+from calotype.db.tx import Tx
+
+
+class Fault(Enum):
+    """What a database error means for the batch it hit."""
+
+    AGAIN = auto()
+    """Deadlock, serialisation failure, busy: the same batch may succeed at once."""
+    LOST = auto()
+    """The connection is gone."""
+    FULL = auto()
+    """No room or a broken disk: nothing was written."""
+    OTHER = auto()
+    """The statement itself is wrong, or a rule of the schema refused it."""
+
+
+_SQLITE_AGAIN = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_BUSY_SNAPSHOT", "SQLITE_BUSY_RECOVERY", "SQLITE_PROTOCOL"}
+_SQLITE_FULL = {"SQLITE_FULL", "SQLITE_READONLY", "SQLITE_NOMEM", "SQLITE_CANTOPEN"}
+
+
+def fault_of(error: BaseException) -> Fault:
+    """Classify an error raised by a statement, BEGIN or COMMIT."""
+    if isinstance(error, sqlite3.Error):
+        name = getattr(error, "sqlite_errorname", "") or ""
+        if name in _SQLITE_AGAIN:
+            return Fault.AGAIN
+        if name in _SQLITE_FULL or name.startswith("SQLITE_IOERR"):
+            return Fault.FULL
+        return Fault.OTHER
+    if isinstance(error, psycopg.Error):
+        state = error.sqlstate or ""
+        if state in ("40001", "40P01", "55P03"):
+            return Fault.AGAIN
+        if state.startswith("53"):  # insufficient resources: disk full, out of memory, too many connections
+            return Fault.FULL if state == "53100" else Fault.LOST
+        if state.startswith(("57P", "08")) or (isinstance(error, psycopg.OperationalError) and not state):
+            return Fault.LOST
+        return Fault.OTHER
+    return Fault.OTHER
+
+
+def store_of(url: str) -> Store:
+    """Say which store a database URL names.
+
+    Raises:
+        ValueError: neither SQLite nor PostgreSQL.
+
+    """
+    name = make_url(url).get_backend_name()
+    if name == "sqlite":
+        return Store.SQLITE
+    if name in ("postgresql", "postgres"):
+        return Store.POSTGRES
+    raise ValueError(f"unsupported database {name!r}: use sqlite:///path or postgresql://host/name")
+
+
+def open_engine(url: str) -> Engine:
+    """Return a SQLAlchemy engine that opens plain autocommit connections; transactions are begun explicitly."""
+    parsed = make_url(url)
+    if store_of(url) is Store.POSTGRES:
+        parsed = parsed.set(drivername="postgresql+psycopg")
+        return create_engine(
+            parsed, isolation_level="AUTOCOMMIT", poolclass=NullPool, connect_args={"connect_timeout": 10}
+        )
+    engine = create_engine(
+        parsed,
+        isolation_level="AUTOCOMMIT",
+        poolclass=NullPool,
+        connect_args={"timeout": 10.0, "check_same_thread": False, "cached_statements": 512},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: sqlite3.Connection, _record: object) -> None:
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "wal_autocheckpoint=4000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    return engine
+
+
+class Connection:
+    """A connection with explicit transactions, owned by one thread."""
+
+    def __init__(self, engine: Engine, store: Store, *, read_only: bool = False) -> None:
+        self.store = store
+        self._raw = engine.raw_connection()
+        self._dbapi = cast("Any", self._raw.dbapi_connection)
+        self._cursor = self._dbapi.cursor()
+        if read_only:
+            statement = "PRAGMA query_only=ON" if store is Store.SQLITE else "SET default_transaction_read_only = on"
+            self._cursor.execute(statement)
+
+    def begin(self) -> Tx:
+        """Open a writing transaction; on SQLite it takes the write lock at once."""
+        self._cursor.execute("BEGIN IMMEDIATE" if self.store is Store.SQLITE else "BEGIN")
+        return Tx(self._cursor, self.store)
+
+    def begin_snapshot(self) -> Tx:
+        """Open a reading transaction in which every statement sees the same moment."""
+        lite = self.store is Store.SQLITE
+        self._cursor.execute("BEGIN" if lite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        return Tx(self._cursor, self.store)
+
+    def reading(self) -> Tx:
+        """Return a `Tx` whose statements each stand alone."""
+        return Tx(self._cursor, self.store)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the transaction that was begun still exists and can be committed."""
+        if self.store is Store.SQLITE:
+            return bool(self._dbapi.in_transaction)
+        return bool(self._dbapi.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS)
+
+    def transaction_id(self) -> str | None:
+        """Return PostgreSQL's id of this transaction, by which its end can be asked for later; None on SQLite."""
+        if self.store is Store.SQLITE:
+            return None
+        row = self._cursor.execute("SELECT pg_current_xact_id()::text").fetchone()
+        return str(row[0])
+
+    def transaction_status(self, transaction_id: str) -> str | None:
+        """Return `committed`, `aborted`, `in progress`, or None when PostgreSQL no longer knows."""
+        row = self._cursor.execute("SELECT pg_xact_status(%s::xid8)", (transaction_id,)).fetchone()
+        return None if row is None else row[0]
+
+    def commit(self) -> None:
+        """Make the transaction durable."""
+        self._cursor.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo the transaction if there still is one."""
+        if self.store is Store.SQLITE:
+            if self._dbapi.in_transaction:
+                self._cursor.execute("ROLLBACK")
+        elif not self._dbapi.closed and self._dbapi.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            self._cursor.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Give the connection back to the operating system."""
+        self._raw.invalidate()

@@ -1,0 +1,101 @@
+"""The database as the rest of the house sees it: submit a command, write alone, read."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy.engine import make_url
+
+from calotype.db.connection import Connection, Fault, fault_of, open_engine, store_of
+from calotype.db.sql import Store
+from calotype.db.tx import Tx
+from calotype.db.writer import Command, Writer
+from calotype.kernel.errors import Code, Problem
+
+R = TypeVar("R")
+
+READERS = 4
+
+
+class Database:
+    """One writer and a few read-only connections on one SQLite file or one PostgreSQL database."""
+
+    def __init__(self, url: str, *, readers: int = READERS, max_batch: int = 512) -> None:
+        self.url = url
+        self.store: Store = store_of(url)
+        if self.store is Store.SQLITE and (path := make_url(url).database):
+            Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._engine = open_engine(url)
+        self.writer = Writer(lambda: Connection(self._engine, self.store), max_batch=max_batch)
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="calotype-reader")
+        self._local = threading.local()
+        self._open: list[Connection] = []
+
+    def start(self) -> None:
+        """Open the writer's connection.
+
+        Raises:
+            Exception: the database cannot be reached.
+
+        """
+        self.writer.start()
+
+    def submit(self, command: Command[R]) -> Awaitable[R]:
+        """Queue a command for the next batch and return what ends when it is durable.
+
+        Raises:
+            Problem: the command was refused, or the database cannot write.
+
+        """
+        return self.writer.submit(command)
+
+    def write(self, fn: Callable[[Tx], R]) -> Awaitable[R]:
+        """Run a rare write alone in its transaction, on the writer's thread.
+
+        Raises:
+            Problem: what `fn` raised to refuse, or the database cannot write.
+
+        """
+        return self.writer.call(fn)
+
+    async def read(self, fn: Callable[[Tx], R], *, snapshot: bool = False) -> R:
+        """Run a reading function on a read-only connection; with `snapshot` all its statements see one moment."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, fn, snapshot)
+
+    def _read(self, fn: Callable[[Tx], R], snapshot: bool) -> R:
+        for tried in (1, 2):
+            connection: Connection | None = getattr(self._local, "connection", None)
+            try:
+                if connection is None:
+                    connection = Connection(self._engine, self.store, read_only=True)
+                    self._local.connection = connection
+                    self._open.append(connection)
+                if not snapshot:
+                    return fn(connection.reading())
+                tx = connection.begin_snapshot()
+                try:
+                    return fn(tx)
+                finally:
+                    connection.rollback()
+            except Exception as error:
+                fault = fault_of(error)
+                if fault is Fault.OTHER:
+                    raise
+                self._local.connection = None
+                if tried == 2:
+                    raise Problem(
+                        Code.UNAVAILABLE, "The database is not reachable right now.", retry_after_s=1
+                    ) from error
+        raise AssertionError("the loop above returns or raises")
+
+    def close(self) -> None:
+        """Finish the writes that wait and close every connection; blocks until done."""
+        self.writer.close()
+        self._readers.shutdown(wait=True)
+        for connection in self._open:
+            connection.close()
+        self._open.clear()
+        self._engine.dispose()

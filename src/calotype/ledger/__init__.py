@@ -1,0 +1,1 @@
+"""Double entry, append-only, in micro-USD; the only package that writes money."""

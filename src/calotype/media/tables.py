@@ -1,0 +1,67 @@
+"""The tables of media: produced files and uploads, with the statements other packages run in their own transactions."""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text
+
+from calotype.db import Sql
+from calotype.db.metadata import metadata
+
+artifact = Table(
+    "artifact",
+    metadata,
+    Column("job_id", Text, primary_key=True),
+    Column("n", Integer, primary_key=True),
+    Column("org_id", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("stored", Integer, nullable=False),
+    Column("url", Text),
+    Column("content_type", Text, nullable=False),
+    Column("size_bytes", BigInteger),
+    Column("sha256", Text),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("duration_ms", BigInteger),
+    Column("name", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Column("deleted_at_ms", BigInteger),
+    Index("ix_artifact_expires_at_ms", "expires_at_ms"),
+    Index("ix_artifact_key", "key"),
+)
+
+upload = Table(
+    "upload",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("org_id", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Index("ix_upload_expires_at_ms", "expires_at_ms"),
+    Index("ix_upload_key", "key"),
+    Index("ix_upload_org_id", "org_id", "created_at_ms"),
+)
+
+INSERT_ARTIFACT = Sql("""
+    INSERT INTO artifact (job_id, n, org_id, key, stored, url, content_type, size_bytes, sha256, width, height,
+                          duration_ms, name, created_at_ms, expires_at_ms)
+    VALUES (:job_id, :n, :org_id, :key, :stored, :url, :content_type, :size_bytes, :sha256, :width, :height,
+            :duration_ms, :name, :created_at_ms, :expires_at_ms)
+    ON CONFLICT (job_id, n) DO NOTHING
+""")
+"""Written by the finishing transaction of a job with `artifacts.as_params`; finishing twice writes once."""
+
+ARTIFACTS_OF_JOBS = Sql("""
+    SELECT job_id, n, key, stored, url, content_type, size_bytes, sha256, width, height, duration_ms, name,
+           expires_at_ms, deleted_at_ms
+    FROM artifact WHERE job_id {in:job_ids} ORDER BY job_id, n
+""")
+"""Rows for `artifacts.from_row`, for one job or many."""
+
+Row = tuple[Any, ...]

@@ -113,6 +113,11 @@ class Card(Struct, frozen=True, eq=False):
         """The names of the input fields it takes."""
         return self.schema.fields
 
+    @property
+    def media_fields(self) -> dict[str, str]:
+        """The input fields that hold media, and of which kind: `image`, `audio` or `video`."""
+        return self.schema.media
+
     def check(self, fields: dict[str, Any]) -> Checked:
         """Check an input against the schema and fill in its defaults.
 

@@ -26,6 +26,7 @@ from calotype.catalog.rules import (
     amount,
     cell,
     factor,
+    image_tokens,
     megapixels,
     output_tokens,
     text_bytes,
@@ -233,7 +234,7 @@ def _bill(
 
 def _tokens(rule: Token, fields: dict[str, Any], outputs: int, flat: int | None, one: int) -> tuple[Line, ...]:
     text = one or min(rule.max_input, sum(text_bytes(fields.get(name)) for name in rule.text))
-    images = (one if rule.input_image_micro else 0) or rule.max_input_images
+    images = one or image_tokens(rule, fields)
     made = one or output_tokens(rule, fields) * outputs
     return (
         Line("input token", text, rule.input_micro if flat is None else flat, "input_tokens"),

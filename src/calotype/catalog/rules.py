@@ -94,8 +94,8 @@ class Token(Rule, frozen=True, kw_only=True, tag="token"):
 
     The hold assumes one token for each byte of the `text` fields (a token is never shorter), at most `max_input`, and
     `max_output` tokens for each output, or what `output_field` allows. `output_table` gives the output bound by the
-    value of one input field, and with `by_megapixel` for each started megapixel. Measured usage is named
-    `input_tokens` (text), `input_image_tokens` and `output_tokens`.
+    value of one input field, and with `by_megapixel` for each started megapixel. Each file in the `images` fields is
+    held as `max_image` tokens. Measured usage is named `input_tokens` (text), `input_image_tokens`, `output_tokens`.
     """
 
     word: ClassVar[str] = "output token"
@@ -105,7 +105,8 @@ class Token(Rule, frozen=True, kw_only=True, tag="token"):
     input_image_micro: int = 0
     text: tuple[str, ...] = ("prompt",)
     max_input: int
-    max_input_images: int = 0
+    images: tuple[str, ...] = ()
+    max_image: int = 0
     max_output: int
     output_field: str | None = None
     output_table: dict[str, dict[str, int]] = {}
@@ -259,3 +260,9 @@ def output_tokens(rule: Token, fields: dict[str, Any]) -> int:
     if rule.output_field is not None and fields.get(rule.output_field) is not None:
         most = min(most, amount(fields, rule.output_field, None))
     return most
+
+
+def image_tokens(rule: Token, fields: dict[str, Any]) -> int:
+    """Return the most tokens that the input's pictures can have."""
+    files = (fields.get(name) for name in rule.images)
+    return rule.max_image * sum(len(value) if isinstance(value, list) else value is not None for value in files)

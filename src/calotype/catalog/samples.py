@@ -20,7 +20,13 @@ def priced_fields(rule: AnyRule) -> tuple[str, ...]:
             return (rule.size, rule.width, rule.height)
         case Token():
             size = ("size", "width", "height") if rule.by_megapixel else ()
-            return (*rule.text, *rule.output_table, *((rule.output_field,) if rule.output_field else ()), *size)
+            return (
+                *rule.text,
+                *rule.images,
+                *rule.output_table,
+                *((rule.output_field,) if rule.output_field else ()),
+                *size,
+            )
         case Matrix():
             length = (rule.field,) if rule.base == "second" else ()
             return tuple(dict.fromkeys((*rule.fields, *rule.factors, *length)))

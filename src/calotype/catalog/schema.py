@@ -69,7 +69,11 @@ class Size:
 
 
 class InputSchema:
-    """The JSON Schema of one model's input. Unknown fields are refused and top-level defaults filled in."""
+    """The JSON Schema of one model's input. Unknown fields are refused and top-level defaults filled in.
+
+    Besides JSON Schema's own keywords it takes `x-size` (`Size`), `x-accepts`, a sentence about what a field accepts,
+    and `x-media` on a field whose text, or list of texts, stands for files: `image`, `audio` or `video`.
+    """
 
     def __init__(self, document: dict[str, Any]) -> None:
         self.document = {"additionalProperties": False, **document, "type": "object"}
@@ -77,6 +81,7 @@ class InputSchema:
         self.fields = frozenset(self.properties)
         self.required = frozenset(document.get("required", ()))
         self.defaults = {name: rule["default"] for name, rule in self.properties.items() if "default" in rule}
+        self.media = {name: str(rule["x-media"]) for name, rule in self.properties.items() if "x-media" in rule}
         self._validator = jsonschema_rs.Draft202012Validator(self.document, keywords={"x-size": Size})
 
     def check(self, fields: dict[str, Any], model: str) -> dict[str, Any]:

@@ -1,0 +1,100 @@
+"""The rules a route must pass, as functions of values; each removes routes and none puts one back."""
+
+from collections.abc import Container, Sequence
+from datetime import UTC, date, datetime
+
+from msgspec import Struct
+
+from calotype.catalog import ANY_REGION, Card, Route
+from calotype.kernel.errors import Code, Problem
+from calotype.kernel.generation import DataClass, KeyClass, Operation, Region
+
+
+class Rules(Struct, frozen=True):
+    """Under which rules routes are chosen. `strict` wants a route that names the region; `today` is a day in UTC."""
+
+    data_class: DataClass
+    region: Region
+    strict: bool
+    key_class: KeyClass
+    operation: Operation | None
+    available: Container[str]
+    today: date
+
+    @property
+    def phi(self) -> bool:
+        """Whether the payload may only go where an agreement is in force."""
+        return self.data_class is DataClass.PHI
+
+
+def day_of(now_ms: int) -> date:
+    """Return the day in UTC."""
+    return datetime.fromtimestamp(now_ms / 1000, UTC).date()
+
+
+def serves_region(route: Route, rules: Rules) -> bool:
+    """Say whether a route may process in the region: `*` stands for any region, but only for general data."""
+    if rules.region is Region.WORLD or rules.region in route.regions:
+        return True
+    return ANY_REGION in route.regions and not rules.phi and not rules.strict
+
+
+def serves_phi(route: Route, rules: Rules) -> bool:
+    """Say whether the operator's declaration for this route is in force today."""
+    return route.phi is not None and route.phi.valid(rules.today)
+
+
+def eligible(card: Card, rules: Rules) -> list[Route]:
+    """Return the routes that pass every rule, cheapest first, those that name the region before the others.
+
+    Raises:
+        Problem: none does; the first rule that left none says why.
+
+    """
+    routes: Sequence[Route] = card.routes
+    if rules.operation is not None:
+        routes = [route for route in routes if route.serves(rules.operation)]
+    if rules.phi:
+        routes = [route for route in routes if serves_phi(route, rules) and serves_region(route, rules)]
+        if not routes:
+            raise Problem(Code.PHI_BLOCKED, _phi_sentence(card, rules), field="model")
+    else:
+        inside = [route for route in routes if serves_region(route, rules)]
+        if routes and not inside:
+            raise Problem(Code.NO_ROUTE, _region_sentence(card, routes, rules), field="model")
+        routes = inside
+    reached = [route for route in routes if route.provider in rules.available]
+    if not reached:
+        raise _unreachable(card, routes)
+    priced = [route for route in reached if route.priced]
+    if not priced:
+        sentence = f"{card.id} has no published cost: it runs once the operator has set prices.{card.id}."
+        raise Problem(Code.NO_ROUTE, sentence, field="model")
+    allowed = [route for route in priced if rules.key_class in route.key_classes]
+    if not allowed:
+        classes = sorted({word for route in priced for word in route.key_classes})
+        sentence = f"{card.id} is not open to {rules.key_class} keys; it takes {' or '.join(classes)} keys."
+        raise Problem(Code.MODEL_NOT_ALLOWED, sentence, field="model")
+    if len(allowed) > 1 and rules.region is not Region.WORLD:
+        allowed.sort(key=lambda route: rules.region not in route.regions)
+    return allowed
+
+
+def _phi_sentence(card: Card, rules: Rules) -> str:
+    where = "" if rules.region is Region.WORLD else f" in {rules.region}"
+    return f"{card.id} has no route{where} under an agreement for PHI; nothing was sent anywhere."
+
+
+def _region_sentence(card: Card, routes: Sequence[Route], rules: Rules) -> str:
+    named = sorted({region for route in routes for region in route.regions if region != ANY_REGION})
+    served = f"it runs in {', '.join(named)}" if named else "no provider names a region for it"
+    return f"{card.id} has no route in {rules.region}; {served}."
+
+
+def _unreachable(card: Card, routes: Sequence[Route]) -> Problem:
+    """Say that no provider of the card is set up: planned where the card says so, else the provider to set up."""
+    if card.status == "planned":
+        return Problem(Code.PLANNED, f"{card.id} is planned and cannot run yet; nothing was charged.", field="model")
+    wanted = sorted({route.provider for route in routes})
+    hint = f"set up {' or '.join(wanted)}" if wanted else "its card names no provider"
+    return Problem(Code.NO_ROUTE, f"No provider here can run {card.id}: {hint}.", field="model")

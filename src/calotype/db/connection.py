@@ -7,6 +7,7 @@ from typing import Any, cast
 import psycopg
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from calotype.db.sql import Store
@@ -26,12 +27,34 @@ class Fault(Enum):
     """The statement itself is wrong, or a rule of the schema refused it."""
 
 
+_MARK_KEPT_MS = 30 * 24 * 3_600_000
+_OPEN_MARK = "INSERT INTO write_mark (writer, batch, at_ms) VALUES (%s, 0, %s) ON CONFLICT (writer) DO NOTHING"
+_MARK = (
+    "INSERT INTO write_mark (writer, batch, at_ms) VALUES (%s, %s, %s)"
+    " ON CONFLICT (writer) DO UPDATE SET batch = EXCLUDED.batch, at_ms = EXCLUDED.at_ms"
+)
+_END_LOST = (
+    "SELECT pg_terminate_backend(a.pid) FROM write_mark m JOIN pg_stat_activity a ON a.backend_xid = m.xmax"
+    " WHERE m.writer = %s AND a.pid <> pg_backend_pid()"
+)
+
+_POSTGRES_TIMEOUTS = {
+    "connect_timeout": 10,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""A server that vanished without a word is noticed within half a minute; the URL may say otherwise."""
+
 _SQLITE_AGAIN = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_BUSY_SNAPSHOT", "SQLITE_BUSY_RECOVERY", "SQLITE_PROTOCOL"}
 _SQLITE_FULL = {"SQLITE_FULL", "SQLITE_READONLY", "SQLITE_NOMEM", "SQLITE_CANTOPEN"}
 
 
 def fault_of(error: BaseException) -> Fault:
     """Classify an error raised by a statement, BEGIN or COMMIT."""
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        error = error.orig
     if isinstance(error, sqlite3.Error):
         name = getattr(error, "sqlite_errorname", "") or ""
         if name in _SQLITE_AGAIN:
@@ -71,9 +94,8 @@ def open_engine(url: str) -> Engine:
     parsed = make_url(url)
     if store_of(url) is Store.POSTGRES:
         parsed = parsed.set(drivername="postgresql+psycopg")
-        return create_engine(
-            parsed, isolation_level="AUTOCOMMIT", poolclass=NullPool, connect_args={"connect_timeout": 10}
-        )
+        args = {name: value for name, value in _POSTGRES_TIMEOUTS.items() if name not in parsed.query}
+        return create_engine(parsed, isolation_level="AUTOCOMMIT", poolclass=NullPool, connect_args=args)
     engine = create_engine(
         parsed,
         isolation_level="AUTOCOMMIT",
@@ -84,7 +106,13 @@ def open_engine(url: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _pragmas(connection: sqlite3.Connection, _record: object) -> None:
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "wal_autocheckpoint=4000"):
+        for pragma in (
+            "busy_timeout=10000",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "wal_autocheckpoint=4000",
+            "recursive_triggers=ON",  # REPLACE deletes rows: the ledger's triggers must see it
+        ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
@@ -125,17 +153,34 @@ class Connection:
             return bool(self._dbapi.in_transaction)
         return bool(self._dbapi.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS)
 
-    def transaction_id(self) -> str | None:
-        """Return PostgreSQL's id of this transaction, by which its end can be asked for later; None on SQLite."""
-        if self.store is Store.SQLITE:
-            return None
-        row = self._cursor.execute("SELECT pg_current_xact_id()::text").fetchone()
-        return str(row[0])
+    def open_mark(self, writer: str, now_ms: int) -> None:
+        """Give the writer its row, and remove those of writers long gone."""
+        self._cursor.execute("DELETE FROM write_mark WHERE at_ms < %s", (now_ms - _MARK_KEPT_MS,))
+        self._cursor.execute(_OPEN_MARK, (writer, now_ms))
 
-    def transaction_status(self, transaction_id: str) -> str | None:
-        """Return `committed`, `aborted`, `in progress`, or None when PostgreSQL no longer knows."""
-        row = self._cursor.execute("SELECT pg_xact_status(%s::xid8)", (transaction_id,)).fetchone()
-        return None if row is None else row[0]
+    def mark(self, writer: str, batch: int, now_ms: int) -> None:
+        """Write the number of this batch into the transaction."""
+        self._cursor.execute(_MARK, (writer, batch, now_ms))
+
+    def marked(self, writer: str) -> int:
+        """Return the number of the last batch that was kept, once no earlier transaction of the writer is open.
+
+        A transaction that stays open, because the server did not notice that its client is gone, is ended there.
+
+        Raises:
+            Exception: it cannot be found out yet.
+
+        """
+        self._cursor.execute("SET lock_timeout = '1s'")
+        try:
+            row = self._cursor.execute(
+                "SELECT batch FROM write_mark WHERE writer = %s FOR UPDATE", (writer,)
+            ).fetchone()
+        except psycopg.errors.LockNotAvailable:
+            self._cursor.execute(_END_LOST, (writer,))
+            raise
+        self._cursor.execute("RESET lock_timeout")
+        return 0 if row is None else int(row[0])
 
     def commit(self) -> None:
         """Make the transaction durable."""

@@ -1,6 +1,7 @@
 """The database as the rest of the house sees it: submit a command, write alone, read."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from sqlalchemy.engine import make_url
 from calotype.db.connection import Connection, Fault, fault_of, open_engine, store_of
 from calotype.db.sql import Store
 from calotype.db.tx import Tx
-from calotype.db.writer import Command, Writer
+from calotype.db.writer import MAX_BATCH, MAX_WAITING, PATIENCE_S, Command, Writer
 from calotype.kernel.errors import Code, Problem
 
 R = TypeVar("R")
@@ -23,13 +24,26 @@ READERS = 4
 class Database:
     """One writer and a few read-only connections on one SQLite file or one PostgreSQL database."""
 
-    def __init__(self, url: str, *, readers: int = READERS, max_batch: int = 512) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        readers: int = READERS,
+        max_batch: int = MAX_BATCH,
+        max_waiting: int = MAX_WAITING,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         self.url = url
         self.store: Store = store_of(url)
         if self.store is Store.SQLITE and (path := make_url(url).database):
             Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._engine = open_engine(url)
-        self.writer = Writer(lambda: Connection(self._engine, self.store), max_batch=max_batch)
+        self.writer = Writer(
+            lambda: Connection(self._engine, self.store),
+            max_batch=max_batch,
+            max_waiting=max_waiting,
+            patience_s=patience_s,
+        )
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="calotype-reader")
         self._local = threading.local()
         self._open: list[Connection] = []
@@ -67,12 +81,8 @@ class Database:
 
     def _read(self, fn: Callable[[Tx], R], snapshot: bool) -> R:
         for tried in (1, 2):
-            connection: Connection | None = getattr(self._local, "connection", None)
             try:
-                if connection is None:
-                    connection = Connection(self._engine, self.store, read_only=True)
-                    self._local.connection = connection
-                    self._open.append(connection)
+                connection = self._reader()
                 if not snapshot:
                     return fn(connection.reading())
                 tx = connection.begin_snapshot()
@@ -81,15 +91,30 @@ class Database:
                 finally:
                     connection.rollback()
             except Exception as error:
-                fault = fault_of(error)
-                if fault is Fault.OTHER:
+                writes = getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY"
+                if writes or fault_of(error) is Fault.OTHER:
                     raise
-                self._local.connection = None
+                self._forget_reader()
                 if tried == 2:
                     raise Problem(
                         Code.UNAVAILABLE, "The database is not reachable right now.", retry_after_s=1
                     ) from error
         raise AssertionError("the loop above returns or raises")
+
+    def _reader(self) -> Connection:
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = Connection(self._engine, self.store, read_only=True)
+            self._open.append(connection)
+        return connection
+
+    def _forget_reader(self) -> None:
+        connection: Connection | None = getattr(self._local, "connection", None)
+        self._local.connection = None
+        if connection is not None:
+            self._open.remove(connection)
+            with contextlib.suppress(Exception):  # it is broken already
+                connection.close()
 
     def close(self) -> None:
         """Finish the writes that wait and close every connection; blocks until done."""

@@ -22,21 +22,24 @@ class Store(StrEnum):
 
 _NAME = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
 _IN = re.compile(r"\{in:([a-z_][a-z0-9_]*)\}")
+_QUOTED = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*")""")
 
 
 class Sql:
-    """One statement in the words of both stores."""
+    """One statement in the words of both stores; what stands in quotes stays as it is. Comments are not understood."""
 
     __slots__ = ("lists", "postgres", "sqlite", "text")
 
     def __init__(self, text: str) -> None:
-        self.text = " ".join(text.split())
-        self.lists = tuple(_IN.findall(self.text))
-        lite = _IN.sub(r"IN (SELECT value FROM json_each(:\1))", self.text)
-        self.sqlite = lite.replace("{for_update}", "").replace("{skip_locked}", "").strip()
-        full = _IN.sub(r"= ANY(:\1)", self.text.replace("%", "%%"))
-        full = full.replace("{for_update}", "FOR UPDATE").replace("{skip_locked}", "FOR UPDATE SKIP LOCKED")
-        self.postgres = _NAME.sub(r"%(\1)s", full).strip()
+        self.text = text
+        parts = _QUOTED.split(text)  # code and quoted text take turns
+        code = [re.sub(r"\s+", " ", part) for part in parts[::2]]
+        quoted = [*parts[1::2], ""]
+        self.lists = tuple(name for part in code for name in _IN.findall(part))
+        self.sqlite = "".join(_lite(part) + text for part, text in zip(code, quoted, strict=True)).strip()
+        self.postgres = "".join(
+            _full(part) + text.replace("%", "%%") for part, text in zip(code, quoted, strict=True)
+        ).strip()
 
     def encode(self, params: dict[str, object]) -> dict[str, object]:
         """Return the parameters as SQLite takes them: lists become JSON text."""
@@ -46,3 +49,14 @@ class Sql:
 
     def __repr__(self) -> str:
         return f"Sql({self.text!r})"
+
+
+def _lite(code: str) -> str:
+    code = _IN.sub(r"IN (SELECT value FROM json_each(:\1))", code)
+    return code.replace("{for_update}", "").replace("{skip_locked}", "")
+
+
+def _full(code: str) -> str:
+    code = _IN.sub(r"= ANY(:\1)", code.replace("%", "%%"))
+    code = code.replace("{for_update}", "FOR UPDATE").replace("{skip_locked}", "FOR UPDATE SKIP LOCKED")
+    return _NAME.sub(r"%(\1)s", code)

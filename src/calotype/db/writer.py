@@ -6,19 +6,24 @@ returned, never before; cancelling the caller does not cancel the write.
 """
 
 import asyncio
+import contextlib
 import queue
 import random
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol, Self, TypeVar, cast
 
+import psycopg
 import structlog
 
 from calotype.db.connection import Connection, Fault, fault_of
+from calotype.db.sql import Store
 from calotype.db.tx import Tx
 from calotype.kernel import points
 from calotype.kernel.errors import Code, Problem
+from calotype.kernel.ids import uuid7
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +33,9 @@ R_co = TypeVar("R_co", covariant=True)
 MAX_BATCH = 512
 MAX_WAITING = 100_000
 TRIES = 5
+PATIENCE_S = 10.0
+"""How long waiting writes outlast a database that is away, and a lost COMMIT is asked after."""
+MARK_OPENED_EVERY_MS = 24 * 3_600_000
 
 
 class Command(Protocol[R_co]):
@@ -63,15 +71,33 @@ class TransactionLostError(Exception):
     """The database ended the transaction by itself; nothing of it was written."""
 
 
+class CommitUnknownError(Exception):
+    """COMMIT got no answer, and the database did not say afterwards how it ended: never to be tried again blindly."""
+
+
 class Writer:
     """One thread with one connection that commits batches of commands."""
 
-    def __init__(self, connect: Callable[[], Connection], *, max_batch: int = MAX_BATCH) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        *,
+        max_batch: int = MAX_BATCH,
+        max_waiting: int = MAX_WAITING,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         self._connect = connect
         self._max_batch = max_batch
+        self._max_waiting = max_waiting
+        self._patience_s = patience_s
         self._waiting: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._connection: Connection | None = None
+        self._lock = threading.Lock()
         self._closed = False
+        self._away_since: float | None = None
+        self._name = uuid7()
+        self._mark = 0
+        self._mark_opened_ms = 0
         self._thread = threading.Thread(target=self._run, name="calotype-writer", daemon=True)
         self.batches = 0
         self.commands = 0
@@ -102,24 +128,32 @@ class Writer:
 
     def _put(self, command: Any, call: Callable[[Tx], Any] | None) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        if self._closed:
-            raise Problem(Code.UNAVAILABLE, "The server is shutting down.")
-        if self._waiting.qsize() >= MAX_WAITING:
+        if self._waiting.qsize() >= self._max_waiting:
             raise Problem(
                 Code.UNAVAILABLE, "The server has too many writes waiting; try again shortly.", retry_after_s=1
             )
-        self._waiting.put(_Item(command, call, future))
+        with self._lock:  # nothing is put behind the end mark, where nobody would read it
+            if self._closed:
+                raise Problem(Code.UNAVAILABLE, "The server is shutting down.")
+            self._waiting.put(_Item(command, call, future))
         return future
 
     def close(self) -> None:
         """Finish what waits, then stop; blocks until done."""
-        self._closed = True
-        if self._thread.is_alive():
+        with self._lock:
+            self._closed = True
             self._waiting.put(None)
+        if self._thread.is_alive():
             self._thread.join()
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        else:
+            self._refuse_waiting()
+        self._drop()
+
+    def _refuse_waiting(self) -> None:
+        while not self._waiting.empty():
+            item = self._waiting.get()
+            if item is not None:
+                _deliver([(item.future, Problem(Code.UNAVAILABLE, "The server is shutting down."))])
 
     def _run(self) -> None:
         stopping = False
@@ -150,23 +184,33 @@ class Writer:
         try:
             results = self._attempts(items)
         except BaseException as error:
-            if len(items) > 1 and fault_of(error) is Fault.OTHER and not isinstance(error, TransactionLostError):
+            if len(items) > 1 and self._may_go_singly(error):
                 for item in items:
                     self._commit([item])
                 return
             if not isinstance(error, Problem):
-                log.exception(
-                    "write_failed", commands=[_name(item) for item in items[:5]], count=len(items), exc_info=error
-                )
-            _deliver([(item.future, _shown(error)) for item in items])
+                _log("write_failed", error, commands=[_name(item) for item in items[:5]], count=len(items))
+            shown = _shown(error)
+            _deliver([(item.future, shown) for item in items])
             return
         self.batches += 1
         self.commands += len(items)
+        try:
+            _reach(items, "committed")
+        except Exception as error:
+            _log("point_failed", error)
         _deliver([(item.future, result) for item, result in zip(items, results, strict=True)])
 
+    def _may_go_singly(self, error: BaseException) -> bool:
+        if isinstance(error, (TransactionLostError, CommitUnknownError)):
+            return False
+        fault = fault_of(error)
+        deadlocked = fault is Fault.AGAIN and self._connection is not None and self._connection.store is Store.POSTGRES
+        return fault is Fault.OTHER or deadlocked
+
     def _attempts(self, items: list[_Item]) -> list[Any]:
-        for tried in range(TRIES):
-            transaction_id: str | None = None
+        tried = 0
+        while True:
             results: list[Any] = []
             committing = False
             try:
@@ -174,32 +218,52 @@ class Writer:
                 tx = connection.begin()
                 results = _apply(tx, items)
                 if not connection.in_transaction:
-                    raise TransactionLostError("the database ended the transaction by itself")
-                transaction_id = connection.transaction_id()
+                    raise tx.failed or TransactionLostError("the database ended the transaction by itself")
+                if connection.store is Store.POSTGRES:
+                    self._mark += 1
+                    connection.mark(self._name, self._mark, _now_ms())
                 _reach(items, "before_commit")
                 committing = True
                 connection.commit()
-                _reach(items, "committed")
             except BaseException as error:
                 fault = fault_of(error)
-                if fault is Fault.LOST:
+                if committing and not _is_answer(error, fault):
                     self._drop()
-                    if committing and transaction_id is not None and self._was_committed(transaction_id):
+                    if self._was_committed(error):
                         return results
+                    fault = Fault.LOST
+                elif fault is Fault.LOST:
+                    self._drop()
                 else:
                     self._undo()
-                if fault not in (Fault.AGAIN, Fault.LOST) or tried == TRIES - 1:
+                tried += 1
+                if not self._may_try_again(fault, tried):
                     raise
                 self.retries += 1
-                log.warning("write_again", fault=fault.name, tried=tried + 1, commands=len(items))
-                time.sleep(random.uniform(0.5, 1.5) * 0.02 * 2**tried)  # noqa: S311  (jitter, not a secret)
+                _log("write_again", error, fault=fault.name, tried=tried, commands=len(items))
+                pause_s = min(0.5, 0.02 * 2**tried)
+                time.sleep(random.uniform(0.5, 1) * pause_s)  # noqa: S311  (jitter, not a secret)
             else:
+                self._away_since = None
                 return results
-        raise AssertionError("the loop above returns or raises")
+
+    def _may_try_again(self, fault: Fault, tried: int) -> bool:
+        if fault is Fault.AGAIN:
+            return tried < TRIES
+        if fault is not Fault.LOST:
+            return False
+        now = time.monotonic()
+        if self._away_since is None:
+            self._away_since = now
+        return not self._closed and now - self._away_since < self._patience_s
 
     def _connected(self) -> Connection:
         if self._connection is None:
             self._connection = self._connect()
+        now_ms = _now_ms()
+        if self._connection.store is Store.POSTGRES and now_ms - self._mark_opened_ms > MARK_OPENED_EVERY_MS:
+            self._connection.open_mark(self._name, now_ms)
+            self._mark_opened_ms = now_ms
         return self._connection
 
     def _drop(self) -> None:
@@ -208,40 +272,57 @@ class Writer:
             try:
                 connection.close()
             except Exception as error:  # a broken connection may also break while it is closed
-                log.debug("close_failed", error=type(error).__name__)
+                _log("close_failed", error)
 
     def _undo(self) -> None:
         if self._connection is not None:
             try:
                 self._connection.rollback()
             except Exception as error:
-                log.warning("rollback_failed", error=type(error).__name__)
+                _log("rollback_failed", error)
                 self._drop()
 
-    def _was_committed(self, transaction_id: str) -> bool:
-        """Ask a new connection how the transaction ended whose COMMIT got no answer.
+    def _was_committed(self, lost: BaseException) -> bool:
+        """Ask a new connection whether the batch is there whose COMMIT got no answer.
 
         Raises:
-            Problem: it cannot be found out; whoever waits is told that the end is unknown.
+            CommitUnknownError: it cannot be found out; whoever waits is told that the end is unknown.
 
         """
-        for tried in range(60):
+        until = time.monotonic() + self._patience_s
+        while True:
             try:
-                status = self._connected().transaction_status(transaction_id)
+                connection = self._connected()
+                if connection.store is Store.SQLITE:
+                    break  # there is no server to lose: only a broken interpreter comes here
+                return connection.marked(self._name) == self._mark
             except Exception as error:
-                log.warning("commit_unknown", tried=tried + 1, error=type(error).__name__)
+                _log("commit_unknown", error)
                 self._drop()
-                status = "in progress"
-            if status == "committed":
-                return True
-            if status == "aborted":
-                return False
-            if status is None:
+            if time.monotonic() > until:
                 break
-            time.sleep(0.25)
-        raise Problem(
-            Code.UNAVAILABLE, "The database did not say whether the write was kept; look before trying again."
-        )
+            time.sleep(0.1)
+        raise CommitUnknownError("COMMIT got no answer") from lost
+
+
+def _is_answer(error: BaseException, fault: Fault) -> bool:
+    """Whether the database itself said that COMMIT failed."""
+    if isinstance(error, psycopg.Error):
+        return error.sqlstate is not None and fault is not Fault.LOST
+    return isinstance(error, sqlite3.Error)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _log(event: str, error: BaseException, **facts: Any) -> None:
+    # A log that cannot be written (a closed pipe) must not decide about money.
+    with contextlib.suppress(Exception):
+        if event == "write_failed":
+            log.error(event, exc_info=error, **facts)
+        else:
+            log.warning(event, error=type(error).__name__, **facts)
 
 
 def _apply(tx: Tx, items: list[_Item]) -> list[Any]:
@@ -276,6 +357,13 @@ def _shown(error: BaseException) -> BaseException:
     """Return what the caller gets to see of a failed write."""
     if isinstance(error, Problem):
         return error
+    if isinstance(error, CommitUnknownError):
+        return Problem(
+            Code.UNAVAILABLE,
+            "The database did not say whether the write was kept; look before trying again.",
+            retryable=False,
+            data={"unknown": True},
+        )
     fault = fault_of(error)
     if fault is Fault.FULL or isinstance(error, TransactionLostError):
         return Problem(Code.UNAVAILABLE, "The server cannot write to its database right now; nothing was changed.")
@@ -283,6 +371,10 @@ def _shown(error: BaseException) -> BaseException:
         return Problem(
             Code.UNAVAILABLE, "The database is not reachable right now; nothing was changed.", retry_after_s=1
         )
+    if isinstance(error, StopIteration) or not isinstance(error, Exception):  # a future cannot carry these
+        shown = RuntimeError(f"a write raised {type(error).__name__}")
+        shown.__cause__ = error
+        return shown
     return error
 
 

@@ -247,10 +247,11 @@ class Book:
         hold.state = HoldState.CAPTURED if captured_micro else HoldState.VOIDED
         hold.captured = captured_micro
         self._settled.append({"id": hold_id, "state": hold.state.value, "captured": captured_micro, "now_ms": now_ms})
-        if captured_micro:
-            self.post(
+        if captured_micro:  # never refused: the hold had reserved it
+            self._note(
                 JournalKind.CAPTURE,
                 hold.org_id,
+                account,
                 -captured_micro,
                 against=REVENUE,
                 now_ms=now_ms,
@@ -287,6 +288,31 @@ class Book:
                 f"The account has {usd(max(0, available))} available and cannot give {usd(-amount_micro)}.",
                 data={"needed_micro": -amount_micro, "available_micro": max(0, available)},
             )
+        return self._note(
+            kind,
+            org_id,
+            account,
+            amount_micro,
+            against=against,
+            now_ms=now_ms,
+            job_id=job_id,
+            idem_key=idem_key,
+            memo=memo,
+        )
+
+    def _note(
+        self,
+        kind: JournalKind,
+        org_id: OrgId,
+        account: _Account,
+        amount_micro: int,
+        *,
+        against: AccountId,
+        now_ms: int,
+        job_id: str | None = None,
+        idem_key: str | None = None,
+        memo: str | None = None,
+    ) -> str:
         account.posted += amount_micro
         account.d_posted += amount_micro
         account.version += 1

@@ -11,8 +11,8 @@ from calotype.ledger.book import Book
 from calotype.ledger.types import FUNDING, GRANTS, REVENUE, Balance, JournalKind, Movement, customer
 
 _BY_IDEM = Sql(
-    "SELECT j.id, e.amount_micro FROM journal j JOIN entry e ON e.journal_id = j.id"
-    " WHERE j.idem_key = :key AND e.account_id = :account"
+    "SELECT e.account_id, e.amount_micro FROM journal j JOIN entry e ON e.journal_id = j.id"
+    " WHERE j.idem_key = :key AND e.account_version IS NOT NULL"
 )
 _BALANCE = Sql("SELECT posted_micro, held_micro, credit_limit_micro FROM account WHERE id = :id")
 _SET_LIMIT = Sql("UPDATE account SET credit_limit_micro = :limit WHERE id = :id")
@@ -48,8 +48,9 @@ class Ledger:
         """Add money to (or, negative, take it from) an organisation; the same `idem_key` moves money once.
 
         Raises:
-            Problem: `invalid_input` for an amount of zero or out of range, `idempotency_mismatch` for a key that
-                moved another amount, `insufficient_credits` when the account would fall below its limit.
+            Problem: `invalid_input` for an amount of zero or out of range, `idempotency_mismatch` for a key that moved
+                another amount or another organisation's money, `insufficient_credits` when the account would fall
+                below its limit.
 
         """
         if amount_micro == 0 or abs(amount_micro) > MAX_MICRO:
@@ -57,21 +58,22 @@ class Ledger:
                 Code.INVALID_INPUT, f"The amount must not be zero and at most {usd(MAX_MICRO)}.", field="amount"
             )
         now_ms = self._clock.now_ms()
+        unique = None if idem_key is None else f"credit:{idem_key}"  # apart from the captures' own keys
 
         def write(tx: Tx) -> Balance:
             book = Book.of(tx)
             book.balance(org_id, now_ms)  # takes the account's lock, which also orders two senders of one key
-            if idem_key is not None:
-                earlier = tx.row(_BY_IDEM, {"key": idem_key, "account": customer(org_id)})
+            if unique is not None:
+                earlier = tx.row(_BY_IDEM, {"key": unique})
                 if earlier is not None:
-                    if earlier[1] != amount_micro:
+                    if earlier != (customer(org_id), amount_micro):
                         raise Problem(
                             Code.IDEMPOTENCY_MISMATCH,
-                            f"The idempotency key was used before for {usd(earlier[1])}.",
+                            "The idempotency key was used before for another amount or organisation.",
                             field="idempotency_key",
                         )
                     return book.balance(org_id, now_ms)
-            book.post(kind, org_id, amount_micro, against=_AGAINST[kind], now_ms=now_ms, idem_key=idem_key, memo=memo)
+            book.post(kind, org_id, amount_micro, against=_AGAINST[kind], now_ms=now_ms, idem_key=unique, memo=memo)
             book.flush()
             return book.balance(org_id, now_ms)
 

@@ -53,10 +53,50 @@ _CHECKS: tuple[tuple[str, Sql], ...] = (
         ),
     ),
     (
+        "entries of an account are not numbered one by one",
+        Sql(
+            "SELECT journal_id, place, account_version FROM (SELECT journal_id, account_version,"
+            " ROW_NUMBER() OVER (PARTITION BY account_id ORDER BY account_version) AS place"
+            " FROM entry WHERE account_version IS NOT NULL) numbered WHERE place <> account_version"
+        ),
+    ),
+    (
+        "entry on a customer account without its number or balance",
+        Sql(
+            "SELECT journal_id, 1, 0 FROM entry WHERE account_id NOT LIKE 'house/%'"
+            " AND (account_version IS NULL OR balance_after_micro IS NULL)"
+        ),
+    ),
+    (
+        "entry without a journal",
+        Sql(
+            "SELECT e.journal_id, 1, 0 FROM entry e LEFT JOIN journal j ON j.id = e.journal_id"
+            " WHERE j.id IS NULL GROUP BY e.journal_id"
+        ),
+    ),
+    (
+        "journal on another organisation's account",
+        Sql(
+            "SELECT j.id, 1, 0 FROM journal j JOIN entry e ON e.journal_id = j.id"
+            " WHERE e.account_id NOT LIKE 'house/%' AND e.account_id <> 'org/' || j.org_id"
+        ),
+    ),
+    (
         "entry on a customer account that does not exist",
         Sql(
             "SELECT e.account_id, 1, 0 FROM entry e LEFT JOIN account a ON a.id = e.account_id"
             " WHERE a.id IS NULL AND e.account_id NOT LIKE 'house/%' GROUP BY e.account_id"
+        ),
+    ),
+    (
+        "hold on an account that does not exist",
+        Sql("SELECT h.id, 1, 0 FROM hold h LEFT JOIN account a ON a.id = h.account_id WHERE a.id IS NULL"),
+    ),
+    (
+        "hold of a key without a budget",
+        Sql(
+            "SELECT h.id, 1, 0 FROM hold h LEFT JOIN budget b ON b.key_id = h.key_id"
+            " WHERE h.key_id IS NOT NULL AND b.key_id IS NULL"
         ),
     ),
     (

@@ -1,0 +1,141 @@
+"""From a provider's outputs to stored artifacts, and from what was stored to what is charged."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from msgspec import Struct
+
+from calotype.catalog.prices import Delivered, captured
+from calotype.http import Guard
+from calotype.jobs.types import InlineOutput, JobRow, Result
+from calotype.kernel import points
+from calotype.kernel.generation import DataClass
+from calotype.kernel.outcome import Output, Succeeded
+from calotype.media.artifacts import Artifact, KeepError, keep
+from calotype.media.base64_text import Encoded
+from calotype.media.store import Store
+from calotype.settings import MediaSettings
+
+log = structlog.get_logger(__name__)
+
+
+class Delivery(Struct, frozen=True):
+    """What could be delivered: files in order, what is charged for them, and what the caller is told."""
+
+    artifacts: tuple[Artifact, ...]
+    inline: tuple[InlineOutput, ...]
+    charged_micro: int
+    result: Result
+    missing: int = 0
+
+
+class NotYetError(Exception):
+    """Storing failed for a reason that may pass; try the same outcome again."""
+
+    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+
+class Deliverer:
+    """Keeps outputs in the operator's storage under the name of their job."""
+
+    def __init__(self, store: Store, settings: MediaSettings, guard_of: Callable[[str], Guard]) -> None:
+        self._store = store
+        self._settings = settings
+        self._guard_of = guard_of
+
+    def stores(self, job: JobRow, output: Output) -> bool:
+        """Whether this output has to be fetched before the job may succeed."""
+        if job.data_class is DataClass.PHI:
+            return False
+        return self._settings.rehost == "always" or output.url is None
+
+    async def deliver(self, job: JobRow, outcome: Succeeded, now_ms: int) -> Delivery:
+        """Store every output and price what was stored.
+
+        Raises:
+            NotYetError: nothing is lost yet; the same outcome may be stored later.
+
+        """
+        artifacts: list[Artifact] = []
+        inline: list[InlineOutput] = []
+        failures: list[KeepError] = []
+        outputs = outcome.outputs
+        wants_inline = bool(job.plan.wants.get("inline"))
+        if job.data_class is DataClass.PHI:
+            inline = [await self._in_memory(output) for output in outputs]
+        else:
+            lifetime_s = job.plan.media_s or self._settings.retention_s
+            expires_at_ms = now_ms + lifetime_s * 1000
+            if len(outputs) == 1:
+                found: list[Artifact | KeepError] = [await self._keep(job, 0, outputs[0], expires_at_ms)]
+            else:
+                found = await asyncio.gather(*(self._keep(job, n, o, expires_at_ms) for n, o in enumerate(outputs)))
+            artifacts = [one for one in found if isinstance(one, Artifact)]
+            failures = [one for one in found if isinstance(one, KeepError)]
+            if wants_inline:
+                inline = [
+                    InlineOutput(o.content_type or "image/png", data=o.data, base64=o.base64)
+                    for o in outputs
+                    if o.base64 is not None or o.data is not None
+                ]
+                if len(inline) != len(artifacts):
+                    inline = []
+        retryable = [failure for failure in failures if failure.retryable]
+        if retryable:
+            raise NotYetError(retryable[0].reason, retryable[0].retry_after_s)
+        for failure in failures:
+            log.warning("output_lost", job_id=job.id, provider=job.provider, reason=failure.reason)
+        points.reach("store.recorded")
+        delivered = len(artifacts) or len(inline) or (0 if outputs else 1)
+        usage = dict(outcome.usage)
+        durations = [artifact.duration_s for artifact in artifacts if artifact.duration_s]
+        if durations:
+            usage.setdefault("duration_ms", int(sum(durations) * 1000 + 0.5))
+        charged = captured(job.plan.quote, Delivered(delivered, usage)) if job.plan.metered else 0
+        warnings = outcome.warnings
+        if failures:
+            warnings += (f"{len(failures)} of {len(outputs)} outputs could not be stored and are not charged",)
+        result = Result(outcome.data, usage, tuple(output.text for output in outputs), warnings)
+        return Delivery(tuple(artifacts), tuple(inline), charged, result, len(failures))
+
+    async def _keep(self, job: JobRow, n: int, output: Output, expires_at_ms: int) -> Artifact | KeepError:
+        body: Output | Encoded = output
+        if output.base64 is not None:
+            body = Encoded(output.base64, output.content_type)
+        try:
+            return await keep(
+                body,
+                key_base=f"{job.org_id}/{job.id}/{n}",
+                n=n,
+                max_bytes=self._settings.max_output_bytes,
+                expires_at_ms=expires_at_ms,
+                store=self._store,
+                guard=self._guard_of(job.provider),
+                timeout_s=self._settings.download_timeout_s,
+                rehost=self.stores(job, output),
+            )
+        except KeepError as error:
+            return error
+
+    async def _in_memory(self, output: Output) -> InlineOutput:
+        kind = output.content_type or "application/octet-stream"
+        if output.path is not None:
+            path = output.path
+            return InlineOutput(kind, data=await asyncio.to_thread(_take, path))
+        if output.data is None and output.base64 is None:
+            raise NotYetError("inline")
+        return InlineOutput(kind, data=output.data, base64=output.base64)
+
+
+def _take(path: str) -> bytes:
+    """Read a worker's file and remove it: the payload of a PHI job stays nowhere."""
+    from pathlib import Path  # noqa: PLC0415
+
+    file = Path(path)
+    body = file.read_bytes()
+    file.unlink(missing_ok=True)
+    return body

@@ -1,0 +1,363 @@
+"""The waist: every dialect hands its request in here and gets a job back.
+
+Accept decides everything before a byte leaves (policy, routes, input, price, idempotency, funds) and commits it. A
+synchronous call is the same job, run at once by the process that accepted it.
+"""
+
+import asyncio
+import contextlib
+import time
+from typing import Any
+
+import structlog
+from msgspec import Struct
+
+from calotype.accounts.types import KeyRecord, Organisation
+from calotype.catalog import Card, Catalog, Delivered, Route, cost_of, quote
+from calotype.db import Database
+from calotype.events.bus import Bus
+from calotype.jobs.accept import Accept, Accepted
+from calotype.jobs.answers import Answered
+from calotype.jobs.inputs import InputFiles
+from calotype.jobs.moves import RequestCancel
+from calotype.jobs.reconcile import Reconciler
+from calotype.jobs.runner import Runner
+from calotype.jobs.settle import Settle, Verdict
+from calotype.jobs.types import FrozenRoute, JobPlan, JobRow, JobView
+from calotype.jobs.views import ViewLoader
+from calotype.kernel import points
+from calotype.kernel.clock import Clock
+from calotype.kernel.errors import Code, Problem
+from calotype.kernel.generation import Context, DataClass, Generation, KeyClass, Operation
+from calotype.kernel.ids import InstanceId, JobId, OrgId, is_uuid, new_job_id
+from calotype.kernel.job import TERMINAL, JobState
+from calotype.providers.base import Runtime
+from calotype.routing import plan
+from calotype.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+MAX_TAGS = 20
+MAX_TAG_CHARS = 200
+
+
+class Ask(Struct, frozen=True):
+    """A request as a dialect hands it in: what, under which rules, by whom, and how it wants its answer.
+
+    `at_once` runs the job in this process without a turn in the queue. `wants` is the dialect's own note to itself;
+    `wants["inline"]` asks for the outputs' bytes in the answer.
+    """
+
+    generation: Generation
+    context: Context
+    key: KeyRecord
+    org: Organisation
+    operation: Operation
+    at_once: bool = True
+    wants: dict[str, Any] = {}
+
+
+class Ticket(Struct, frozen=True):
+    """An accepted request: its job, whether it was joined to an earlier one, and the work if it runs right here."""
+
+    job: JobRow
+    joined: bool
+    memory_id: str | None
+    task: "asyncio.Task[JobView | None] | None" = None
+
+
+class CancelOutcome(Struct, frozen=True):
+    """What became of a wish to cancel: `canceled`, `requested` (it may still succeed) or `ended` before."""
+
+    word: str
+    view: JobView
+
+
+class Engine:
+    """Accepts requests, answers for jobs, and knows who works on them."""
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        *,
+        instance: InstanceId,
+        settings: Settings,
+        catalog: Catalog,
+        runtimes: dict[str, Runtime],
+        inputs: InputFiles,
+        runner: Runner,
+        payloads: dict[JobId, dict[str, Any]],
+        progress: dict[JobId, int],
+        reconciler: Reconciler,
+        bus: Bus,
+    ) -> None:
+        self._db = db
+        self._clock = clock
+        self._instance = instance
+        self._settings = settings
+        self._catalog = catalog
+        self._runtimes = runtimes
+        self._inputs = inputs
+        self._runner = runner
+        self._payloads = payloads
+        self._progress = progress
+        self._reconciler = reconciler
+        self._bus = bus
+        self._views = ViewLoader(db)
+
+    # -- accept ----------------------------------------------------------------------------------------------------
+
+    async def accept(self, ask: Ask) -> Ticket:
+        """Take a request or refuse it; nothing has left the machine and nothing is charged when this raises.
+
+        Raises:
+            Problem: any refusal of the surface contract.
+
+        """
+        generation, context = ask.generation, ask.context
+        now_ms = self._clock.now_ms()
+        where = plan(
+            self._catalog, generation.model, context, ask.key, ask.org, available=self._runtimes, now_ms=now_ms,
+            operation=ask.operation, fields=generation.input, strict_residency=self._settings.strict_residency,
+        )  # fmt: skip
+        card = where.card
+        checked = card.check(generation.input)
+        media = {name: kind for name, kind in card.schema.media.items() if name in checked.input}
+        if media:
+            self._inputs.check(checked.input, media)
+        phi = where.data_class is DataClass.PHI
+        if phi:
+            self._check_phi(ask, media)
+        price = quote(card, where.routes[0], checked.input, self._catalog.pricing)
+        _check_tags(context)
+        metered = ask.key.key_class is KeyClass.PAID
+        job_plan = JobPlan(
+            routes=tuple(_frozen(route) for route in where.routes),
+            quote=price,
+            media_fields=media,
+            warnings=context.warnings + where.warnings + checked.warnings,
+            label=card.label,
+            metered=metered,
+            request_id=context.request_id,
+            media_s=context.retention.media_s,
+            wants=ask.wants,
+        )
+        provider = where.routes[0].provider
+        inline = ask.at_once and self._has_room(provider)
+        fields = checked.input
+        if media and not phi:
+            fields = await self._inputs.shelve(fields, media, ask.org.id)
+        job_id = new_job_id()
+        lease_ms = self._runner.lease_ms
+        accept = Accept(
+            job_id=job_id, org_id=ask.org.id, key_id=ask.key.id, dialect=context.dialect, operation=ask.operation,
+            model=card.id, data_class=where.data_class, region=where.region, priority=context.priority,
+            plan=job_plan, input=None if phi else fields, hold_micro=price.hold_micro if metered else 0,
+            instance=self._instance, inline=inline, mine=phi, now_ms=now_ms, lease_ms=lease_ms,
+            deadline_at_ms=now_ms + int(self._settings.engine.job_deadline_s * 1000),
+            idempotency_key=context.idempotency_key, fingerprint=context.fingerprint, retry=context.retry,
+            spend_cap_micro=ask.key.spend_cap_micro, max_open_jobs=ask.key.max_in_progress,
+            webhook_url=None if context.webhook is None else context.webhook.url, customer=context.customer,
+            tags=context.tags or None,
+        )  # fmt: skip
+        if phi:
+            self._payloads[job_id] = fields
+        try:
+            accepted = await asyncio.shield(self._commit(accept, fields))
+        except BaseException:
+            self._payloads.pop(job_id, None)
+            raise
+        return accepted
+
+    async def _commit(self, accept: Accept, fields: dict[str, Any]) -> Ticket:
+        """Commit and begin the work in one go that a hung-up caller cannot interrupt."""
+        answer: Accepted = await self._db.submit(accept)
+        memory_id = accept.memory_id
+        if answer.joined:
+            self._payloads.pop(accept.job_id, None)
+            view = await self._views.load(answer.job_id)
+            if view is None:
+                raise Problem(Code.JOB_NOT_FOUND, "The job of this request is gone.")
+            return Ticket(view.job, joined=True, memory_id=memory_id)
+        job = _row(accept, fields)
+        if accept.inline or accept.mine:
+            return Ticket(job, False, memory_id, self._runner.launch(job, recorded=accept.inline))
+        self._bus.due()
+        return Ticket(job, joined=False, memory_id=memory_id)
+
+    def _has_room(self, provider: str) -> bool:
+        runtime = self._runtimes.get(provider)
+        if runtime is None or len(self._runner.active) >= self._settings.engine.steps_in_progress * 4:
+            return False
+        return self._runner.busy(provider) < runtime.max_in_progress
+
+    def _check_phi(self, ask: Ask, media: dict[str, str]) -> None:
+        if not ask.at_once or not ask.wants.get("inline"):
+            raise Problem(
+                Code.PHI_BLOCKED,
+                "PHI results are only answered directly and never stored: ask for response_format b64_json.",
+                field="response_format",
+            )
+        if media:
+            raise Problem(Code.PHI_BLOCKED, "Files are not accepted with PHI requests.", field=next(iter(media)))
+        if ask.context.webhook is not None:
+            raise Problem(Code.PHI_BLOCKED, "Webhooks are not sent for PHI requests.", field="webhook_url")
+
+    # -- wait, look, cancel ----------------------------------------------------------------------------------------
+
+    async def run(self, ask: Ask) -> tuple[JobView, Ticket]:
+        """Accept and wait for the end, at most `limits.max_wait_s`; hanging up does not stop the job.
+
+        Raises:
+            Problem: any refusal, or `timeout` when the job goes on (it can still be fetched).
+
+        """
+        ticket = await self.accept(ask)
+        end_s = time.monotonic() + self._settings.limits.max_wait_s
+        if ticket.task is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(asyncio.get_running_loop().time() + self._settings.limits.max_wait_s):
+                    view = await asyncio.shield(ticket.task)
+                    if view is not None:
+                        return view, ticket
+        return await self.wait(ticket.job.id, end_s - time.monotonic()), ticket
+
+    async def wait(self, job_id: JobId, timeout_s: float) -> JobView:
+        """Wait until a job has ended and return its view.
+
+        Raises:
+            Problem: `timeout`; the job goes on.
+
+        """
+        end = time.monotonic() + max(0.0, timeout_s)
+        while True:
+            changed = self._bus.subscribe(job_id)
+            try:
+                view = await self._views.load(job_id)
+                if view is None:
+                    raise Problem(Code.JOB_NOT_FOUND, "There is no such job.")
+                if view.job.ended:
+                    return view
+                left_s = end - time.monotonic()
+                if left_s <= 0:
+                    raise Problem(
+                        Code.TIMEOUT,
+                        f"The job has not ended yet; it goes on and can be fetched as {job_id}.",
+                        retryable=False,
+                        data={"job_id": job_id},
+                    )
+                await asyncio.wait((changed,), timeout=min(left_s, 5.0))
+            finally:
+                self._bus.unsubscribe(job_id, changed)
+
+    async def get(self, job_id: str, org_id: OrgId) -> JobView:
+        """Return one of an organisation's jobs as it stands.
+
+        Raises:
+            Problem: `job_not_found`, also for another tenant's job.
+
+        """
+        view = await self._views.load(JobId(job_id)) if is_uuid(job_id) else None
+        if view is None or view.job.org_id != org_id:
+            raise Problem(Code.JOB_NOT_FOUND, "There is no such job.")
+        if not view.job.ended and (percent := self._progress.get(view.id)) is not None:
+            view.job.progress = max(view.job.progress, percent)
+        return view
+
+    async def cancel(self, job_id: str, org_id: OrgId) -> CancelOutcome:
+        """Stop a job: at once while it waits, where the provider can be stopped while it runs.
+
+        Raises:
+            Problem: `job_not_found`.
+
+        """
+        view = await self.get(job_id, org_id)
+        if view.job.ended:
+            return CancelOutcome("ended", view)
+        job = view.job
+        now_ms = self._clock.now_ms()
+        problem = Problem(Code.CANCELED, "The job was canceled; nothing was charged.", retryable=False)
+        settle = Settle(
+            job_id=job.id, org_id=job.org_id, key_id=job.key_id, state=JobState.CANCELED, now_ms=now_ms,
+            only_from=JobState.QUEUED, problem=problem,
+        )  # fmt: skip
+        if job.state is JobState.QUEUED and await self._db.submit(settle) is Verdict.DONE:
+            self._bus.changed(job.id)
+            return CancelOutcome("canceled", await self.get(job_id, org_id))
+        await self._db.submit(RequestCancel(job_id=job.id, now_ms=now_ms))
+        self._bus.due()
+        if self._runner.cancel_here(job.id):
+            with contextlib.suppress(Problem):
+                view = await self.wait(job.id, 10.0)
+        view = await self.get(job_id, org_id)
+        word = "canceled" if view.state is JobState.CANCELED else "ended" if view.state in TERMINAL else "requested"
+        return CancelOutcome(word, view)
+
+    def answered(self, ticket: Ticket, *, delivered: bool) -> None:
+        """Note whether the answer to a request reached its caller whole; a cut-off one is joined when sent again."""
+        if ticket.memory_id is not None:
+            self._reconciler.answered(Answered(ticket.memory_id, ticket.job.id, delivered))
+        points.reach("answer.ended")
+
+    @property
+    def load(self) -> dict[str, int]:
+        """How much is in hand, for metrics and health."""
+        return {"active": len(self._runner.active), "writes_waiting": self._db.writer.waiting}
+
+
+def table_cost(catalog: Catalog, job: JobRow, route: FrozenRoute, outputs: int, usage: dict[str, int]) -> int | None:
+    """Return what the price tables say an upstream bills for a delivery, None when nobody published it."""
+    card: Card | None = catalog.get(job.model)
+    if card is None or job.input is None:
+        return None
+    for one in card.routes:
+        if one.provider == route.provider and one.upstream == route.upstream:
+            return cost_of(card, one, job.input, Delivered(outputs, usage))
+    return None
+
+
+_frozen_routes: dict[int, tuple[Route, FrozenRoute]] = {}
+
+
+def _frozen(route: Route) -> FrozenRoute:
+    """Freeze a route once; cards are immutable, so the same object always freezes to the same value."""
+    known = _frozen_routes.get(id(route))
+    if known is None or known[0] is not route:
+        frozen = FrozenRoute(route.provider, route.upstream, fields=route.fields, constants=route.constants)
+        known = _frozen_routes[id(route)] = (route, frozen)
+    return known[1]
+
+
+def _check_tags(context: Context) -> None:
+    if len(context.tags) > MAX_TAGS:
+        raise Problem(Code.INVALID_INPUT, f"At most {MAX_TAGS} tags may be given.", field="X-Calotype-Tags")
+    for name, value in context.tags.items():
+        if not name or len(name) > MAX_TAG_CHARS or len(value) > MAX_TAG_CHARS:
+            raise Problem(
+                Code.INVALID_INPUT, f"A tag's name and value have 1 to {MAX_TAG_CHARS} characters.",
+                field="X-Calotype-Tags",
+            )  # fmt: skip
+    if context.customer is not None and len(context.customer) > MAX_TAG_CHARS:
+        raise Problem(
+            Code.INVALID_INPUT, f"The customer has at most {MAX_TAG_CHARS} characters.", field="X-Calotype-Customer"
+        )
+    if context.idempotency_key is not None and not 1 <= len(context.idempotency_key) <= 255:
+        raise Problem(Code.INVALID_INPUT, "An Idempotency-Key has 1 to 255 characters.", field="Idempotency-Key")
+
+
+def _row(accept: Accept, fields: dict[str, Any]) -> JobRow:
+    """Return the row that was just committed, without reading it back."""
+    held = accept.inline or accept.mine
+    return JobRow(
+        id=accept.job_id, org_id=accept.org_id, key_id=accept.key_id,
+        state=JobState.SUBMITTING if accept.inline else JobState.QUEUED, dialect=accept.dialect,
+        operation=accept.operation, model=accept.model, data_class=accept.data_class, region=accept.region,
+        priority=accept.priority, plan=accept.plan, input=fields if accept.input is not None else None,
+        provider=accept.plan.routes[0].provider, route=0, attempt=1 if accept.inline else 0, outcome=None, result=None,
+        error=None, progress=0, cancel_requested=False, lease_by=accept.instance if held else None,
+        lease_n=1 if held else 0, next_at_ms=accept.now_ms + accept.lease_ms if held else accept.now_ms,
+        deadline_at_ms=accept.deadline_at_ms, webhook_url=accept.webhook_url, customer=accept.customer,
+        tags=accept.tags, quote_micro=accept.plan.quote.hold_micro, charged_micro=None,
+        created_at_ms=accept.now_ms, started_at_ms=accept.now_ms if accept.inline else None, finished_at_ms=None,
+    )  # fmt: skip

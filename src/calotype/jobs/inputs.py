@@ -1,0 +1,137 @@
+"""The media of a request: checked before anything is held, fetched when the job runs, in the form a provider wants."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from typing import Any
+
+from calotype.jobs.types import JobRow
+from calotype.kernel.errors import Code, Problem
+from calotype.kernel.ids import JobId
+from calotype.kernel.steps import FileRef
+from calotype.media.inputs import Inputs, StoredInput, parse_data_uri
+from calotype.media.store import Store
+from calotype.media.uploads import Uploads
+from calotype.providers.base import MediaInputs
+
+MAX_FILES = 64
+"""Media values in one request."""
+
+
+def media_values(fields: dict[str, Any], media_fields: dict[str, str]) -> list[tuple[str, str, int]]:
+    """Return the media references of an input: path for messages, value, position in the field.
+
+    Raises:
+        Problem: `invalid_input` for something that is not text, or for too many files.
+
+    """
+    found: list[tuple[str, str, int]] = []
+    for name in media_fields:
+        value = fields.get(name)
+        if value is None:
+            continue
+        for n, item in enumerate(value if isinstance(value, list) else [value]):
+            path = f"{name}.{n}" if isinstance(value, list) else name
+            if not isinstance(item, str):
+                raise Problem(Code.INVALID_INPUT, f"{path} must be a URL, a data URI or a file id.", field=path)
+            found.append((path, item, n))
+    if len(found) > MAX_FILES:
+        raise Problem(Code.INVALID_INPUT, f"At most {MAX_FILES} files may be given in one request.", field=found[-1][0])
+    return found
+
+
+class InputFiles:
+    """Brings a job's media to where its provider can read them."""
+
+    def __init__(self, inputs: Inputs, uploads: Uploads, store: Store) -> None:
+        self._inputs = inputs
+        self._uploads = uploads
+        self._store = store
+        self._copies: dict[JobId, list[str]] = {}
+
+    def check(self, fields: dict[str, Any], media_fields: dict[str, str]) -> None:
+        """Refuse what can be refused without I/O.
+
+        Raises:
+            Problem: `invalid_input` that names the field.
+
+        """
+        for path, value, _ in media_values(fields, media_fields):
+            self._inputs.check(value, path)
+
+    async def shelve(self, fields: dict[str, Any], media_fields: dict[str, str], org_id: str) -> dict[str, Any]:
+        """Put files that came inside the request into storage and leave their ids, so that the job row stays small.
+
+        Raises:
+            Problem: `invalid_input` or `payload_too_large` that names the field.
+
+        """
+        shelved = dict(fields)
+        for path, value, n in media_values(fields, media_fields):
+            if not value.startswith("data:"):
+                continue
+            upload = await self._uploads.create(_decoded(value, path), org_id=org_id, filename="input", purpose="input")
+            name = path.partition(".")[0]
+            if isinstance(shelved[name], list):
+                shelved[name] = [upload.id if i == n else item for i, item in enumerate(shelved[name])]
+            else:
+                shelved[name] = upload.id
+        return shelved
+
+    async def prepare(
+        self, job: JobRow, fields: dict[str, Any], wanted: MediaInputs
+    ) -> tuple[dict[str, Any], dict[str, tuple[FileRef, ...]]]:
+        """Return the input, and the files of its media fields, as a provider of this kind takes them.
+
+        Raises:
+            Problem: `invalid_input` that names the field whose file cannot be had.
+
+        """
+        fields = dict(fields)
+        files: dict[str, tuple[FileRef, ...]] = {}
+        for name in job.plan.media_fields:
+            value = fields.get(name)
+            if value is None:
+                continue
+            many = isinstance(value, list)
+            items = value if many else [value]
+            if wanted is MediaInputs.URL and all(item.startswith(("http://", "https://")) for item in items):
+                continue
+            taken = [await self._take(job, name, n, item) for n, item in enumerate(items)]
+            if wanted is MediaInputs.FILE:
+                files[name] = tuple(self._file(one) for one in taken)
+                del fields[name]
+            else:
+                texts = [await self._data_uri(one) for one in taken]
+                fields[name] = texts if many else texts[0]
+        return fields, files
+
+    async def release(self, job: JobRow) -> None:
+        """Remove the copies that were fetched for this job; uploads and our own media stay."""
+        if keys := self._copies.pop(job.id, None):
+            await self._store.delete(keys)
+
+    async def _take(self, job: JobRow, name: str, n: int, value: str) -> StoredInput:
+        base = f"{job.org_id}/{job.id}/in/{name}-{n}"
+        stored = await self._inputs.take(value, org_id=job.org_id, key_base=base, field=name)
+        if stored.key.startswith(base):
+            self._copies.setdefault(job.id, []).append(stored.key)
+        return stored
+
+    def _file(self, stored: StoredInput) -> FileRef:
+        path = self._store.path_of(stored.key)
+        if path is None:
+            raise Problem(Code.UNAVAILABLE, "The input file is not on this machine.")
+        return FileRef(path, stored.content_type, path.name)
+
+    async def _data_uri(self, stored: StoredInput) -> str:
+        body = await self._store.open(stored.key)
+        return f"data:{stored.content_type};base64,{base64.b64encode(body).decode()}"
+
+
+async def _decoded(value: str, field: str) -> AsyncIterator[bytes]:
+    uri = parse_data_uri(value, max_bytes=len(value), field=field)
+    try:
+        yield await asyncio.to_thread(uri.decode)
+    except ValueError:
+        raise Problem(Code.INVALID_INPUT, "The input is not valid Base64.", field=field) from None

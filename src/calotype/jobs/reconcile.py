@@ -1,0 +1,120 @@
+"""What nobody asks for and must happen all the same: heartbeats, broken answers, upstream bills, old memories."""
+
+import asyncio
+
+import structlog
+
+from calotype.db import Database, Sql, Store, Tx
+from calotype.jobs.answers import BREAK_DEAD, BREAK_OTHERS, SWEEP, SWEEP_INSTANCES, Answered, MarkAnswered
+from calotype.jobs.runner import beat
+from calotype.kernel.clock import Clock
+from calotype.kernel.errors import Problem
+from calotype.kernel.ids import InstanceId
+from calotype.ledger.book import Book
+from calotype.ledger.types import COST, PAYABLE, JournalKind
+
+log = structlog.get_logger(__name__)
+
+FLUSH_S = 0.05
+BEAT_S = 3.0
+DEAD_AFTER_MS = 15_000
+FORGET_INSTANCE_MS = 24 * 3600 * 1000
+SWEEP_ROWS = 5_000
+COST_ROWS = 10_000
+
+_UNPOSTED = Sql(
+    "SELECT job_id, attempt, provider, cost_micro FROM submission WHERE cost_posted = 0 AND cost_micro > 0"
+    " AND state IN ('done', 'failed', 'ambiguous') LIMIT :limit {for_update}"
+)
+_POSTED = Sql("UPDATE submission SET cost_posted = 1 WHERE job_id = :job_id AND attempt = :attempt AND cost_posted = 0")
+
+
+class Reconciler:
+    """The background duties of one process."""
+
+    def __init__(self, db: Database, clock: Clock, instance: InstanceId) -> None:
+        self._db = db
+        self._clock = clock
+        self._instance = instance
+        self._answers: list[Answered] = []
+        self._flushing: asyncio.Event = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, *, alone: bool) -> None:
+        """Say we are alive and begin; `alone` says that every other process on this database is gone."""
+        now_ms = self._clock.now_ms()
+        await self._db.write(beat(self._instance, now_ms))
+        if alone:
+            params = {"now_ms": now_ms, "instance": self._instance}
+            await self._db.write(lambda tx: tx.execute(BREAK_OTHERS, params))
+        self._tasks = [asyncio.create_task(self._flush_forever()), asyncio.create_task(self._beat_forever())]
+
+    async def stop(self) -> None:
+        """Stop, and write the marks that wait."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._flush()
+
+    def answered(self, answer: Answered) -> None:
+        """Note that an answer was delivered, or broke off."""
+        self._answers.append(answer)
+        self._flushing.set()
+
+    async def _flush_forever(self) -> None:
+        while True:
+            await self._flushing.wait()
+            self._flushing.clear()
+            await self._flush()
+            await asyncio.sleep(FLUSH_S)
+
+    async def _flush(self) -> None:
+        answers, self._answers = tuple(self._answers), []
+        if not answers:
+            return
+        try:
+            await self._db.submit(MarkAnswered(answers, self._clock.now_ms()))
+        except Problem as problem:
+            log.warning("marks_lost", count=len(answers), code=problem.code.value)
+
+    async def _beat_forever(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_S)
+            try:
+                await self.tick()
+            except Problem as problem:
+                log.warning("reconcile_failed", code=problem.code.value)
+            except Exception:
+                log.exception("reconcile_broke")
+
+    async def tick(self) -> None:
+        """Do every duty once."""
+        now_ms = self._clock.now_ms()
+
+        def duties(tx: Tx) -> None:
+            beat(self._instance, now_ms)(tx)
+            if tx.store is Store.POSTGRES:
+                tx.execute(BREAK_DEAD, {"now_ms": now_ms, "before_ms": now_ms - DEAD_AFTER_MS})
+            tx.execute(SWEEP_INSTANCES, {"before_ms": now_ms - FORGET_INSTANCE_MS})
+            tx.execute(SWEEP, {"now_ms": now_ms, "limit": SWEEP_ROWS})
+
+        await self._db.write(duties)
+        await self._db.write(lambda tx: post_costs(tx, now_ms))
+
+
+def post_costs(tx: Tx, now_ms: int) -> int:
+    """Write what upstreams bill us into the ledger, one journal a provider, each submission once; return how many."""
+    rows = tx.rows(_UNPOSTED, {"limit": COST_ROWS})
+    totals: dict[str, int] = {}
+    for _, _, provider, cost_micro in rows:
+        totals[provider] = totals.get(provider, 0) + cost_micro
+    if not totals:
+        return 0
+    params = [{"job_id": row[0], "attempt": row[1]} for row in rows]
+    if tx.executemany(_POSTED, params) != len(params):
+        raise AssertionError("a submission's cost was posted by somebody else although its row is locked")
+    book = Book.of(tx)
+    for provider, total in sorted(totals.items()):
+        book.post_house(JournalKind.PROVIDER_COST, COST, PAYABLE, total, now_ms=now_ms, memo=provider)
+    book.flush()
+    return len(rows)

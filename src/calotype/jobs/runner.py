@@ -1,0 +1,232 @@
+"""The runner: one loop that claims due jobs, works on them under a lease and keeps the lease alive."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Callable
+
+import structlog
+
+from calotype.db import Database, Sql, Tx
+from calotype.events.bus import Bus
+from calotype.jobs.claim import NEXT_DUE, Claim
+from calotype.jobs.moves import Renew
+from calotype.jobs.step import FencedError, Stepper
+from calotype.jobs.types import JobRow, JobView
+from calotype.kernel import points
+from calotype.kernel.clock import Clock
+from calotype.kernel.errors import Problem
+from calotype.kernel.generation import DataClass
+from calotype.kernel.ids import InstanceId, JobId
+from calotype.settings import EngineSettings
+
+log = structlog.get_logger(__name__)
+
+IDLE_S = 1.0
+"""The slow look that makes a lost wake-up a delay and nothing more."""
+UNLIMITED = 100_000
+"""A provider cap from here on is not counted at every claim."""
+
+_FREE_LEASES = Sql(
+    "UPDATE job SET next_at_ms = :now_ms WHERE lease_by IS NOT NULL AND lease_by <> :instance AND next_at_ms > :now_ms"
+    " AND state IN ('queued', 'submitting', 'running', 'storing')"
+)
+
+
+class Active:
+    """A job this process works on right now."""
+
+    __slots__ = ("canceling", "job", "task")
+
+    def __init__(self, job: JobRow, task: "asyncio.Task[JobView | None]") -> None:
+        self.job = job
+        self.task = task
+        self.canceling = False
+
+
+class Runner:
+    """Works on due jobs until it is told to stop."""
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        instance: InstanceId,
+        *,
+        stepper: Stepper,
+        bus: Bus,
+        settings: EngineSettings,
+        caps: dict[str, int],
+        cancellable: Callable[[str], bool],
+    ) -> None:
+        self._db = db
+        self._clock = clock
+        self.instance = instance
+        self._stepper = stepper
+        self._bus = bus
+        self._settings = settings
+        self._caps = {name: cap for name, cap in caps.items() if cap < UNLIMITED}
+        self._cancellable = cancellable
+        self.active: dict[JobId, Active] = {}
+        self._after = ""
+        self._stopping = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self.healthy_at_ms = 0
+
+    @property
+    def lease_ms(self) -> int:
+        """How long a claim lasts without being renewed."""
+        return int(self._settings.lease_s * 1000)
+
+    async def start(self, *, alone: bool) -> None:
+        """Begin to work; `alone` says no other process runs this database, so every other lease is void."""
+        if alone:
+            now_ms = self._clock.now_ms()
+            params = {"now_ms": now_ms, "instance": self.instance}
+            await self._db.write(lambda tx: tx.execute(_FREE_LEASES, params))
+        self.healthy_at_ms = self._clock.now_ms()
+        self._tasks = [asyncio.create_task(self._loop()), asyncio.create_task(self._keep_leases())]
+
+    async def stop(self, grace_s: float) -> None:
+        """Claim nothing more, give the work in hand some time, then let go; what is left is claimed by others."""
+        self._stopping = True
+        self._bus.wake.set()
+        tasks = [active.task for active in self.active.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace_s)
+        for task in (*self._tasks, *(active.task for active in self.active.values())):
+            task.cancel()
+        await asyncio.gather(*self._tasks, *tasks, return_exceptions=True)
+
+    def busy(self, provider: str) -> int:
+        """Count the jobs of a provider this process works on."""
+        return sum(1 for active in self.active.values() if active.job.provider == provider)
+
+    def launch(self, job: JobRow, *, recorded: bool = False) -> "asyncio.Task[JobView | None]":
+        """Work on a job whose lease is ours, in a task of its own."""
+        task = asyncio.create_task(self._work(job, recorded))
+        self.active[job.id] = Active(job, task)
+        return task
+
+    async def _work(self, job: JobRow, recorded: bool) -> JobView | None:
+        try:
+            while True:
+                view = await self._stepper.step(job, recorded=recorded)
+                if view is not None or job.data_class is not DataClass.PHI:
+                    return view
+                recorded = False
+                await asyncio.sleep(max(0.0, (job.next_at_ms - self._clock.now_ms()) / 1000))
+        except FencedError:
+            log.info("fenced", job_id=job.id)
+            return None
+        except asyncio.CancelledError:
+            active = self.active.get(job.id)
+            if active is None or not active.canceling:
+                raise
+            with contextlib.suppress(FencedError):
+                return await self._stepper.canceled(job)
+            return None
+        except Problem as problem:
+            log.warning("step_failed", job_id=job.id, code=problem.code.value)
+            return None
+        except Exception:
+            log.exception("step_broke", job_id=job.id)
+            return None
+        finally:
+            self.active.pop(job.id, None)
+            self._stepper.progress.pop(job.id, None)
+            if self._stopping is False:
+                self._bus.wake.set()
+
+    async def _loop(self) -> None:
+        while not self._stopping:
+            try:
+                busy = await self._claim()
+                self.healthy_at_ms = self._clock.now_ms()
+            except Problem as problem:
+                log.warning("claim_failed", code=problem.code.value)
+                busy = False
+                await asyncio.sleep(IDLE_S)
+            if not busy:
+                await self._rest()
+
+    async def _claim(self) -> bool:
+        """Claim what is due and begin to work on it; say whether there may be more at once."""
+        room = min(self._settings.steps_in_progress - len(self.active), self._settings.claim_batch)
+        if room <= 0:
+            return False
+        self._bus.wake.clear()
+        claim = Claim(
+            instance=self.instance,
+            now_ms=self._clock.now_ms(),
+            lease_ms=self.lease_ms,
+            limit=room,
+            caps=self._caps,
+            after=self._after,
+        )
+        claimed = await self._db.submit(claim)
+        self._after = claimed.after
+        for job in claimed.jobs:
+            if job.id not in self.active:
+                self.launch(job)
+        if claimed.jobs:
+            points.reach("run.claimed")
+        return len(claimed.jobs) > 0
+
+    async def _rest(self) -> None:
+        """Sleep until something is due, somebody wakes us, or the slow look is."""
+        next_due = await self._db.read(lambda tx: tx.row(NEXT_DUE))
+        pause_s = IDLE_S
+        if next_due is not None and next_due[0] is not None:
+            pause_s = min(IDLE_S, max(0.02, (next_due[0] - self._clock.now_ms()) / 1000))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._bus.wake.wait()
+
+    async def _keep_leases(self) -> None:
+        """Renew every lease three times in its life; stop work that is lost or no longer wanted."""
+        while True:
+            await asyncio.sleep(self._settings.lease_s / 3)
+            if not self.active:
+                continue
+            held = {
+                job_id: (active.job.lease_n, self._stepper.progress.get(job_id, 0))
+                for job_id, active in self.active.items()
+            }
+            try:
+                until_ms = self._clock.now_ms() + self.lease_ms
+                renewed = await self._db.submit(Renew(instance=self.instance, held=held, until_ms=until_ms))
+            except Problem as problem:
+                log.warning("renew_failed", code=problem.code.value)
+                continue
+            for job_id in renewed.lost:
+                if (active := self.active.get(job_id)) is not None:
+                    log.warning("lease_lost", job_id=job_id)
+                    active.task.cancel()
+            for job_id in renewed.cancel:
+                self.cancel_here(job_id)
+
+    def cancel_here(self, job_id: JobId) -> bool:
+        """Stop a job this process works on, where its provider can really be stopped in the middle."""
+        active = self.active.get(job_id)
+        if active is None:
+            return False
+        active.job.cancel_requested = True
+        if not self._cancellable(active.job.provider):
+            return False
+        active.canceling = True
+        active.task.cancel()
+        return True
+
+
+_BEAT = Sql(
+    "INSERT INTO instance (id, host, pid, started_at_ms, seen_at_ms) VALUES (:id, :host, :pid, :now_ms, :now_ms)"
+    " ON CONFLICT (id) DO UPDATE SET seen_at_ms = excluded.seen_at_ms"
+)
+
+
+def beat(instance: InstanceId, now_ms: int) -> Callable[[Tx], int]:
+    """Return a write that says this process is alive."""
+    params = {"id": instance, "host": socket.gethostname()[:200], "pid": os.getpid(), "now_ms": now_ms}
+    return lambda tx: tx.execute(_BEAT, params)

@@ -1,0 +1,487 @@
+"""One step of one job: read where it stands, do the next thing, write where it stands now.
+
+Every step may run twice without harm except a paid submit, which is fenced by the lease and by the submission row that
+is committed before its first request.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+
+from calotype.db import Database
+from calotype.events.bus import Bus
+from calotype.jobs.delivery import Deliverer, Delivery, NotYetError
+from calotype.jobs.inputs import InputFiles
+from calotype.jobs.moves import Begin, Closing, Move
+from calotype.jobs.settle import Settle, Verdict
+from calotype.jobs.types import FrozenRoute, JobRow, JobView, json_text
+from calotype.kernel import points
+from calotype.kernel.clock import Clock
+from calotype.kernel.errors import Code, Problem
+from calotype.kernel.generation import DataClass
+from calotype.kernel.ids import InstanceId, JobId
+from calotype.kernel.job import JobState
+from calotype.kernel.outcome import NOT_ACCEPTED, Cost, Failed, FailedKind, Outcome, Pending, Succeeded
+from calotype.kernel.steps import FileRef, TransportError
+from calotype.providers.base import Call, Idempotency, PollSchedule, Runtime
+from calotype.settings import EngineSettings
+
+log = structlog.get_logger(__name__)
+
+ROUNDS = 2
+"""How often the whole list of routes is walked before a job that nobody takes fails."""
+GONE_GRACE_S = 30.0
+"""How long a poll may answer "unknown" after the submit before it is believed."""
+SETTLE_TRIES = 12
+
+_outcome = msgspec.json.Decoder(Succeeded)
+
+PROBLEM_OF: dict[FailedKind, Code] = {
+    FailedKind.RETRY: Code.UNAVAILABLE,
+    FailedKind.INVALID: Code.INVALID_INPUT,
+    FailedKind.MODERATED: Code.MODERATED,
+    FailedKind.AUTH: Code.UNAVAILABLE,
+    FailedKind.QUOTA: Code.UNAVAILABLE,
+    FailedKind.UPSTREAM: Code.UPSTREAM_FAILED,
+    FailedKind.GONE: Code.UNAVAILABLE,
+    FailedKind.UNKNOWN: Code.UPSTREAM_FAILED,
+}
+
+
+class FencedError(Exception):
+    """The job is not ours any more: stop and write nothing."""
+
+
+class Stepper:
+    """Takes jobs forward. It holds no state of a job but what the row holds, except the payloads of PHI jobs."""
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        instance: InstanceId,
+        runtimes: dict[str, Runtime],
+        *,
+        deliverer: Deliverer,
+        inputs: InputFiles,
+        bus: Bus,
+        settings: EngineSettings,
+        table_cost: Callable[[JobRow, FrozenRoute, int, dict[str, int]], int | None],
+        on_end: Callable[[JobView, FrozenRoute], None] | None = None,
+    ) -> None:
+        self._db = db
+        self._clock = clock
+        self._instance = instance
+        self._runtimes = runtimes
+        self._deliverer = deliverer
+        self._inputs = inputs
+        self._bus = bus
+        self._settings = settings
+        self._table_cost = table_cost
+        self._on_end = on_end
+        self.payloads: dict[JobId, dict[str, Any]] = {}
+        """Inputs of PHI jobs, which are nowhere else."""
+        self.progress: dict[JobId, int] = {}
+        """Per cent done of jobs that are being worked on right now."""
+
+    async def step(self, job: JobRow, *, recorded: bool = False) -> JobView | None:
+        """Do the next thing for a job whose lease we hold; return its view if that ended it.
+
+        `recorded` says that the submission of this attempt was committed by us and not sent yet.
+
+        Raises:
+            FencedError: somebody else has the job.
+
+        """
+        phi = job.data_class is DataClass.PHI
+        if phi and job.id not in self.payloads:
+            problem = Problem(
+                Code.UNAVAILABLE, "The process that held this request's data ended; send it again.", retryable=False
+            )
+            return await self._fail(job, problem, Closing(job.attempt, "ambiguous"))
+        if self._clock.now_ms() >= job.deadline_at_ms:
+            return await self._expire(job)
+        if job.cancel_requested and (view := await self._cancel(job)) is not None:
+            return view
+        if job.state is JobState.QUEUED or recorded:
+            return await self._submit(job, recorded=recorded)
+        if job.state is JobState.SUBMITTING:
+            return await self._recover(job)
+        if job.state is JobState.RUNNING:
+            return await self._poll(job)
+        return await self._store(job)
+
+    # -- submit ----------------------------------------------------------------------------------------------------
+
+    async def _submit(self, job: JobRow, *, recorded: bool) -> JobView | None:
+        """Walk the routes from where the job stands until one takes it."""
+        previous: Closing | None = None
+        begun = recorded
+        while True:
+            route = job.frozen_route
+            attempt = job.attempt if begun else job.attempt + 1
+            outcome, begun = await self._send(job, route, attempt, begun, previous)
+            if begun:
+                previous = None
+            if not isinstance(outcome, Failed):
+                return await self._answered(job, outcome, fresh=True)
+            if outcome.kind not in NOT_ACCEPTED:
+                return await self._failed(job, outcome)
+            self._note(job, route, outcome)
+            if begun:
+                previous = Closing(attempt, "rejected", error=_detail(outcome), cost=outcome.cost)
+                job.attempt = attempt
+            begun = False
+            if job.route + 1 < len(job.plan.routes):
+                job.route += 1
+                continue
+            return await self._try_later(job, outcome, previous)
+
+    async def _send(
+        self, job: JobRow, route: FrozenRoute, attempt: int, begun: bool, previous: Closing | None
+    ) -> tuple[Outcome, bool]:
+        """Make one attempt at one route; the second value says whether a submission row stands for it."""
+        runtime = self._runtimes.get(route.provider)
+        if runtime is None:
+            return Failed(FailedKind.GONE, f"The provider {route.provider!r} is not set up any more."), begun
+        try:
+            call = await self._call(job, route, runtime, attempt)
+        except Problem as problem:
+            kind = FailedKind.INVALID if problem.code is Code.INVALID_INPUT else FailedKind.RETRY
+            return Failed(kind, problem.message, field=problem.field), begun
+
+        state = {"begun": begun}
+
+        async def on_commit() -> None:
+            if state["begun"]:
+                return
+            now_ms = self._clock.now_ms()
+            begin = Begin(
+                job_id=job.id, lease_n=job.lease_n, instance=self._instance, route=job.route, attempt=attempt,
+                provider=route.provider, upstream_model=route.upstream, now_ms=now_ms,
+                until_ms=now_ms + int(self._settings.lease_s * 1000), previous=previous,
+            )  # fmt: skip
+            if not await self._db.submit(begin):
+                raise FencedError
+            state["begun"] = True
+            job.state, job.attempt, job.provider = JobState.SUBMITTING, attempt, route.provider
+
+        def on_progress(fraction: float) -> None:
+            self.progress[job.id] = max(0, min(99, int(fraction * 100)))
+            self._bus.changed(job.id)
+
+        try:
+            outcome = await runtime.submit(call, on_commit, on_progress)
+        finally:
+            if call.files:
+                await self._inputs.release(job)
+        if not isinstance(outcome, Failed):
+            await on_commit()
+        return outcome, state["begun"]
+
+    async def _call(self, job: JobRow, route: FrozenRoute, runtime: Runtime, attempt: int) -> Call:
+        fields = self.payloads.get(job.id) or job.input or {}
+        files: dict[str, tuple[FileRef, ...]] = {}
+        if job.plan.media_fields:
+            fields, files = await self._inputs.prepare(job, fields, runtime.media_inputs)
+        return Call(
+            job_id=job.id, attempt=attempt, token=f"{job.id}-{attempt}", operation=job.operation,
+            upstream_model=route.upstream, input=route.upstream_fields(fields), outputs=job.plan.quote.outputs,
+            files={route.fields.get(name, name): refs for name, refs in files.items()}, data_class=job.data_class,
+        )  # fmt: skip
+
+    async def _try_later(self, job: JobRow, outcome: Failed, previous: Closing | None) -> JobView | None:
+        """Put a job nobody took back into the queue, or give up after the rounds are used up."""
+        tries = ROUNDS * len(job.plan.routes)
+        if job.attempt >= tries or outcome.kind is not FailedKind.RETRY:
+            return await self._failed(job, outcome, previous)
+        pause_s = outcome.retry_after_s if outcome.retry_after_s is not None else 1.0
+        pause_s = min(max(pause_s, 0.2), 30.0)
+        if job.state is JobState.QUEUED:
+            job.attempt += 1  # the attempt never reached the point where it is recorded, but it counts
+        await self._move(job, JobState.QUEUED, pause_s, closing=previous, route=0)
+        return None
+
+    # -- what came back --------------------------------------------------------------------------------------------
+
+    async def _answered(self, job: JobRow, outcome: Pending | Succeeded, *, fresh: bool) -> JobView | None:
+        if isinstance(outcome, Succeeded):
+            return await self._deliver(job, outcome, fresh=fresh)
+        closing = Closing(
+            job.attempt, "accepted", handle=outcome.handle, upstream_id=outcome.upstream_id, cost=outcome.cost
+        )
+        job.handle = outcome.handle
+        schedule = self._schedule(job)
+        await self._move(
+            job, JobState.RUNNING, outcome.poll_after_s or schedule.first_s, closing=closing,
+            progress=_percent(outcome.progress),
+        )  # fmt: skip
+        points.reach("running.recorded")
+        return None
+
+    async def _poll(self, job: JobRow) -> JobView | None:
+        runtime = self._runtimes.get(job.provider)
+        if runtime is None or job.handle is None:
+            await self._move(job, JobState.RUNNING, 30.0)
+            return None
+        outcome = await runtime.poll(job.handle)
+        waited_s = (self._clock.now_ms() - (job.started_at_ms or job.created_at_ms)) / 1000
+        if isinstance(outcome, Succeeded):
+            return await self._deliver(job, outcome, fresh=False)
+        if isinstance(outcome, Pending):
+            changed = outcome.handle != job.handle
+            closing = Closing(job.attempt, "accepted", handle=outcome.handle) if changed else None
+            pause_s = outcome.poll_after_s or self._pause(job, waited_s)
+            await self._move(job, JobState.RUNNING, pause_s, closing=closing, progress=_percent(outcome.progress))
+            return None
+        waiting = outcome.kind in (FailedKind.RETRY, FailedKind.AUTH, FailedKind.QUOTA, FailedKind.UNKNOWN)
+        if waiting or (outcome.kind is FailedKind.GONE and waited_s < GONE_GRACE_S):
+            self._note(job, job.frozen_route, outcome)
+            pause_s = outcome.retry_after_s or self._pause(job, waited_s)
+            await self._move(job, JobState.RUNNING, pause_s)
+            return None
+        return await self._failed(job, outcome)
+
+    async def _recover(self, job: JobRow) -> JobView | None:
+        """Take up a submission whose owner is gone: it may or may not have been sent."""
+        runtime = self._runtimes.get(job.provider)
+        idempotency = runtime.idempotency if runtime is not None else Idempotency.NONE
+        if runtime is None or idempotency is Idempotency.NONE:
+            return await self._failed(job, _ambiguous())
+        if idempotency is Idempotency.KEY:
+            return await self._submit(job, recorded=True)
+        call = await self._call(job, job.frozen_route, runtime, job.attempt)
+        try:
+            found = await runtime.lookup(call)
+        except TransportError as error:
+            log.warning("lookup_failed", job_id=job.id, provider=job.provider, error=str(error))
+            found = None
+        if isinstance(found, Failed):
+            return await self._failed(job, found)
+        if found is not None:
+            return await self._answered(job, found, fresh=True)
+        if self._clock.now_ms() - (job.started_at_ms or 0) > self._settings.ambiguous_grace_s * 1000:
+            return await self._failed(job, _ambiguous())
+        await self._move(job, JobState.SUBMITTING, 10.0)
+        return None
+
+    # -- deliver ---------------------------------------------------------------------------------------------------
+
+    async def _store(self, job: JobRow) -> JobView | None:
+        if job.outcome is None:
+            raise RuntimeError(f"job {job.id} is storing nothing")
+        return await self._deliver(job, _outcome.decode(job.outcome), fresh=False)
+
+    async def _deliver(self, job: JobRow, outcome: Succeeded, *, fresh: bool) -> JobView | None:
+        """Store what came, then settle. A fresh answer by URL is written down while it is fetched."""
+        urls = [o for o in outcome.outputs if o.url is not None and self._deliverer.stores(job, o)]
+        recording: asyncio.Task[None] | None = None
+        if fresh and urls and len(urls) == len(outcome.outputs):
+            recording = asyncio.create_task(self._record(job, outcome))
+        try:
+            delivery = await self._deliverer.deliver(job, outcome, self._clock.now_ms())
+        except NotYetError as error:
+            if recording is not None:
+                await recording
+            return await self._store_later(job, outcome, error)
+        except BaseException:
+            if recording is not None:
+                recording.cancel()
+            raise
+        if recording is not None:
+            await recording
+        cost = outcome.cost or self._cost(job, delivery)
+        closing = Closing(job.attempt, "done", upstream_id=outcome.upstream_id, cost=cost)
+        if outcome.outputs and not delivery.artifacts and not delivery.inline:
+            problem = Problem(Code.UPSTREAM_FAILED, "The upstream's result could not be fetched.", retryable=False)
+            return await self._end(job, JobState.FAILED, problem=problem, closing=closing)
+        return await self._end(job, JobState.SUCCEEDED, delivery=delivery, closing=closing)
+
+    def _cost(self, job: JobRow, delivery: Delivery) -> Cost | None:
+        """Return what the tables say the upstream bills, where it did not say so itself."""
+        outputs = len(delivery.artifacts) + len(delivery.inline) + delivery.missing or 1
+        micro = self._table_cost(job, job.frozen_route, outputs, delivery.result.usage)
+        return None if micro is None else Cost(micro=micro, source="table")
+
+    async def _record(self, job: JobRow, outcome: Succeeded) -> None:
+        lease_ms = int(self._settings.lease_s * 1000)
+        await self._move(job, JobState.STORING, lease_ms / 1000, outcome=outcome, keep=True)
+
+    async def _store_later(self, job: JobRow, outcome: Succeeded, error: NotYetError) -> JobView | None:
+        log.warning("store_again", job_id=job.id, reason=error.reason)
+        pause_s = error.retry_after_s if error.retry_after_s is not None else 2.0
+        carried = all(o.url is not None for o in outcome.outputs)
+        if carried:
+            await self._move(job, JobState.STORING, min(pause_s, 30.0), outcome=outcome)
+            return None
+        for tried in range(3):  # bytes in memory cannot be written down: try here, under the renewed lease
+            await asyncio.sleep(min(pause_s, 2.0) * (tried + 1))
+            try:
+                delivery = await self._deliverer.deliver(job, outcome, self._clock.now_ms())
+            except NotYetError:
+                continue
+            closing = Closing(job.attempt, "done", upstream_id=outcome.upstream_id, cost=outcome.cost)
+            return await self._end(job, JobState.SUCCEEDED, delivery=delivery, closing=closing)
+        problem = Problem(Code.UNAVAILABLE, "The result could not be stored; nothing was charged.")
+        return await self._fail(job, problem, Closing(job.attempt, "done", cost=outcome.cost))
+
+    # -- ends ------------------------------------------------------------------------------------------------------
+
+    async def _expire(self, job: JobRow) -> JobView | None:
+        runtime = self._runtimes.get(job.provider)
+        if job.state is JobState.RUNNING and runtime is not None and job.handle is not None:
+            await runtime.cancel(job.handle)
+        problem = Problem(
+            Code.TIMEOUT, "The job did not end before its deadline; nothing was charged.", retryable=False
+        )
+        return await self._fail(job, problem, Closing(job.attempt, "ambiguous", error="deadline"))
+
+    async def _cancel(self, job: JobRow) -> JobView | None:
+        """Stop the job if that is still possible; None lets it go on to its end."""
+        if job.state is JobState.RUNNING:
+            runtime = self._runtimes.get(job.provider)
+            if runtime is None or job.handle is None or not await runtime.cancel(job.handle):
+                return None
+        elif job.state is JobState.SUBMITTING:
+            runtime = self._runtimes.get(job.provider)
+            if runtime is None or not runtime.cancellable:
+                return None
+        elif job.state is JobState.STORING:
+            return None
+        return await self.canceled(job)
+
+    async def canceled(self, job: JobRow) -> JobView | None:
+        """End a job whose work has stopped because somebody asked for it."""
+        problem = Problem(Code.CANCELED, "The job was canceled; nothing was charged.", retryable=False)
+        closing = Closing(job.attempt, "failed", error="canceled")
+        return await self._end(job, JobState.CANCELED, problem=problem, closing=closing)
+
+    async def _failed(self, job: JobRow, outcome: Failed, previous: Closing | None = None) -> JobView | None:
+        self._note(job, job.frozen_route, outcome)
+        code = PROBLEM_OF[outcome.kind]
+        retryable = outcome.kind is FailedKind.RETRY
+        problem = Problem(
+            code, outcome.message, field=outcome.field, retryable=retryable,
+            retry_after_s=outcome.retry_after_s if retryable else None,
+        )  # fmt: skip
+        state = "ambiguous" if outcome.kind is FailedKind.UNKNOWN else "failed"
+        closing = previous or Closing(job.attempt, state, error=_detail(outcome), cost=outcome.cost)
+        return await self._fail(job, problem, closing)
+
+    async def _fail(self, job: JobRow, problem: Problem, closing: Closing) -> JobView | None:
+        return await self._end(job, JobState.FAILED, problem=problem, closing=closing)
+
+    async def _end(
+        self,
+        job: JobRow,
+        state: JobState,
+        *,
+        delivery: Delivery | None = None,
+        problem: Problem | None = None,
+        closing: Closing | None = None,
+    ) -> JobView | None:
+        """Settle, tell who waits, and return the view that was just made true."""
+        now_ms = self._clock.now_ms()
+        settle = Settle(
+            job_id=job.id, org_id=job.org_id, key_id=job.key_id, state=state, now_ms=now_ms, lease_n=job.lease_n,
+            charged_micro=0 if delivery is None else delivery.charged_micro,
+            result=None if delivery is None else delivery.result, problem=problem,
+            artifacts=() if delivery is None else delivery.artifacts, closing=closing,
+        )  # fmt: skip
+        verdict = await self._settle(settle)
+        self.payloads.pop(job.id, None)
+        self.progress.pop(job.id, None)
+        if verdict is not Verdict.DONE:
+            raise FencedError
+        job.state, job.finished_at_ms, job.charged_micro = state, now_ms, settle.charged_micro
+        job.error = None if problem is None else problem.as_dict()
+        job.result = settle.result
+        job.progress = 100 if state is JobState.SUCCEEDED else job.progress
+        view = JobView(job, settle.artifacts, () if delivery is None else delivery.inline)
+        self._bus.changed(job.id)
+        if job.webhook_url is not None:
+            self._bus.due()
+        if self._on_end is not None:
+            self._on_end(view, job.frozen_route)
+        return view
+
+    async def _settle(self, settle: Settle) -> Verdict:
+        """Commit the end; a database that cannot write is asked again while the lease is kept."""
+        for tried in range(SETTLE_TRIES):
+            try:
+                return await self._db.submit(settle)
+            except Problem as problem:
+                if problem.code is not Code.UNAVAILABLE or tried == SETTLE_TRIES - 1:
+                    raise
+                log.warning("settle_again", job_id=settle.job_id, tried=tried + 1)
+                await asyncio.sleep(min(0.25 * 2**tried, 5.0))
+        raise AssertionError("the loop above returns or raises")
+
+    # -- small parts -----------------------------------------------------------------------------------------------
+
+    async def _move(
+        self,
+        job: JobRow,
+        state: JobState,
+        pause_s: float,
+        *,
+        closing: Closing | None = None,
+        progress: int | None = None,
+        route: int | None = None,
+        outcome: Succeeded | None = None,
+        keep: bool = False,
+    ) -> None:
+        now_ms = self._clock.now_ms()
+        next_at_ms = min(now_ms + int(pause_s * 1000), max(job.deadline_at_ms, now_ms))
+        kept = keep or job.data_class is DataClass.PHI
+        move = Move(
+            job_id=job.id, lease_n=job.lease_n, state=state, now_ms=now_ms, next_at_ms=next_at_ms,
+            progress=job.progress if progress is None else max(progress, job.progress), route=route,
+            provider=None if route is None else job.plan.routes[route].provider,
+            outcome=None if outcome is None else json_text(outcome), keep=kept, closing=closing,
+            attempt=job.attempt,
+        )  # fmt: skip
+        if not await self._db.submit(move):
+            raise FencedError
+        job.state, job.next_at_ms, job.progress = state, next_at_ms, move.progress
+        if route is not None:
+            job.route, job.provider = route, job.plan.routes[route].provider
+        if state is not JobState.STORING:
+            self._bus.changed(job.id)
+        if not kept:
+            self._bus.due()
+
+    def _schedule(self, job: JobRow) -> PollSchedule:
+        runtime = self._runtimes.get(job.provider)
+        return PollSchedule() if runtime is None else runtime.schedule
+
+    def _pause(self, job: JobRow, waited_s: float) -> float:
+        """Grow the pause with the time already waited, which needs no memory: each look is `factor` times later."""
+        schedule = self._schedule(job)
+        pause_s = min(max(schedule.first_s, waited_s * (schedule.factor - 1)), schedule.max_s)
+        return pause_s * random.uniform(0.8, 1.2)  # noqa: S311  (jitter, not a secret)
+
+    def _note(self, job: JobRow, route: FrozenRoute, outcome: Failed) -> None:
+        log.warning(
+            "upstream_failed", job_id=job.id, provider=route.provider, kind=outcome.kind.value, status=outcome.status,
+            code=outcome.code, detail=outcome.detail if job.data_class is DataClass.GENERAL else None,
+        )  # fmt: skip
+
+
+def _ambiguous() -> Failed:
+    return Failed(
+        FailedKind.UNKNOWN,
+        "It is not known whether the upstream took the request; nothing was charged and it was not sent again.",
+    )
+
+
+def _detail(outcome: Failed) -> str:
+    return f"{outcome.kind.value}: {outcome.detail or outcome.message}"[:500]
+
+
+def _percent(fraction: float | None) -> int:
+    return 0 if fraction is None else max(0, min(99, int(fraction * 100)))

@@ -10,6 +10,7 @@ from calotype.catalog.files import BUILTIN, CardError, CardFile, read_folder
 from calotype.catalog.prices import Pricing
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import Operation
+from calotype.kernel.money import MAX_MICRO
 from calotype.settings import ProviderSettings
 
 NAME_CHARS = 200
@@ -118,3 +119,6 @@ def _known_models(
             near = difflib.get_close_matches(model, files, n=3, cutoff=0.5)
             hint = f"use {', '.join(near)}" if near else "use the id of a card"
             raise CardError("settings", key, f"{model!r} is not a model; {hint}, or add a card for it to cards_dir")
+    for model, micro in pricing.overrides.items():
+        if not 0 <= micro <= MAX_MICRO:
+            raise CardError("settings", f"prices.{model}", f"must be a whole number of micro-USD from 0 to {MAX_MICRO}")

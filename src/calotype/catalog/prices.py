@@ -57,7 +57,11 @@ class Line(Struct, frozen=True):
 
 
 class Quote(Struct, frozen=True):
-    """The price of one request, frozen when it is accepted: `hold_micro` is the most that is ever charged."""
+    """The price of one request, frozen when it is accepted: `hold_micro` is the most that is ever charged.
+
+    `per` divides the sum of quantity times micro over the lines; `priced_quantity` is the quantity that the rate card's
+    price is for.
+    """
 
     model: str
     unit: str
@@ -66,6 +70,7 @@ class Quote(Struct, frozen=True):
     per: int
     margin_bps: int
     lines: tuple[Line, ...]
+    priced_quantity: int = 1
 
     @property
     def measured(self) -> bool:
@@ -74,8 +79,8 @@ class Quote(Struct, frozen=True):
 
     @property
     def unit_micro(self) -> int:
-        """The retail price of `per` counted units of the first line."""
-        return _total((replace(self.lines[0], quantity=self.per),), self.per, self.margin_bps)
+        """The retail price of the first line's unit, as the rate card shows it."""
+        return _total((replace(self.lines[0], quantity=self.priced_quantity),), self.per, self.margin_bps)
 
     def breakdown(self) -> str:
         """Say for people how the hold comes about: `2 images: 0.066 USD`."""
@@ -113,8 +118,16 @@ def quote(card: Card, route: Route, fields: dict[str, Any], pricing: Pricing) ->
     rule, flat, margin_bps = _retail(card, route, pricing)
     outputs = card.outputs_of(fields)
     bill = _bill(rule, fields, outputs, flat, pricing.credit_micro)
-    hold = _total(bill.lines, bill.per, margin_bps)
-    return Quote(card.id, rule.__struct_config__.tag, hold, outputs, bill.per, margin_bps, bill.lines)  # type: ignore[arg-type]
+    return Quote(
+        model=card.id,
+        unit=rule.unit,
+        hold_micro=_total(bill.lines, bill.per, margin_bps),
+        outputs=outputs,
+        per=bill.per,
+        margin_bps=margin_bps,
+        lines=bill.lines,
+        priced_quantity=rule.per * 60 if isinstance(rule, Minute) else rule.per,
+    )
 
 
 def captured(quoted: Quote, delivered: Delivered) -> int:
@@ -158,7 +171,7 @@ def cost_of(card: Card, route: Route, fields: dict[str, Any], delivered: Deliver
     most = _total(bill.lines, bill.per, 0)
     if delivered is None:
         return most
-    return captured(Quote(card.id, "cost", most, outputs, bill.per, 0, bill.lines), delivered)
+    return captured(Quote(card.id, route.cost.unit, most, outputs, bill.per, 0, bill.lines), delivered)
 
 
 def priced(card: Card, route: Route, pricing: Pricing) -> bool:

@@ -6,15 +6,21 @@ whole micro-USD (micro-credits for `credit`) for `per` units, so the smallest pu
 
 import math
 from functools import lru_cache
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+from calotype.kernel.money import MAX_MICRO
 
 MEGAPIXEL = 1_048_576
 """Pixels in a megapixel as image models are sold: 1024x1024 is one."""
 BLOCK_BYTES = 10_000_000
 """Bytes in one 10 MB block."""
+
+Micro = Annotated[int, Meta(ge=0, le=MAX_MICRO)]
+Count = Annotated[int, Meta(ge=0, le=10**9)]
+Positive = Annotated[int, Meta(ge=1, le=10**9)]
 
 
 class PriceError(ValueError):
@@ -24,10 +30,13 @@ class PriceError(ValueError):
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="unit"):
     """What every rule has: `micro` is charged for `per` units."""
 
-    micro: int = 0
-    per: int = 1
+    micro: Micro = 0
+    per: Positive = 1
 
-    word: ClassVar[str] = "unit"
+    @property
+    def unit(self) -> str:
+        """The unit's name, as cards write it."""
+        return str(self.__struct_config__.tag)
 
     def __post_init__(self) -> None:
         if self.micro < 0 or self.per < 1:
@@ -37,13 +46,9 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
 class Request(Rule, frozen=True, kw_only=True, tag="request"):
     """One price for the whole request."""
 
-    word: ClassVar[str] = "request"
-
 
 class Image(Rule, frozen=True, kw_only=True, tag="image"):
     """A price for each image."""
-
-    word: ClassVar[str] = "image"
 
 
 class Megapixel(Rule, frozen=True, kw_only=True, tag="megapixel"):
@@ -52,40 +57,32 @@ class Megapixel(Rule, frozen=True, kw_only=True, tag="megapixel"):
     The size is read from `size` (`WIDTHxHEIGHT`) or from `width` and `height`; `default_pixels` stands for `auto`.
     """
 
-    word: ClassVar[str] = "megapixel"
-
-    first_micro: int | None = None
-    pixels: int = MEGAPIXEL
+    first_micro: Micro | None = None
+    pixels: Positive = MEGAPIXEL
     size: str = "size"
     width: str = "width"
     height: str = "height"
-    default_pixels: int | None = None
+    default_pixels: Positive | None = None
 
 
 class Second(Rule, frozen=True, kw_only=True, tag="second"):
     """A price for each started second. `field` is the length asked for; `max` holds where the input does not say."""
 
-    word: ClassVar[str] = "second"
-
     field: str = "seconds"
-    max: int | None = None
+    max: Count | None = None
 
 
 class Minute(Rule, frozen=True, kw_only=True, tag="minute"):
     """A price for a minute, counted in started seconds."""
 
-    word: ClassVar[str] = "minute"
-
     field: str = "seconds"
-    max: int | None = None
+    max: Count | None = None
 
 
 class Character(Rule, frozen=True, kw_only=True, tag="character"):
     """A price for the characters of one text field, by default for a million of them."""
 
-    word: ClassVar[str] = "character"
-
-    per: int = 1_000_000
+    per: Positive = 1_000_000
     field: str = "input"
 
 
@@ -98,35 +95,29 @@ class Token(Rule, frozen=True, kw_only=True, tag="token"):
     held as `max_image` tokens. Measured usage is named `input_tokens` (text), `input_image_tokens`, `output_tokens`.
     """
 
-    word: ClassVar[str] = "output token"
-
-    per: int = 1_000_000
-    input_micro: int = 0
-    input_image_micro: int = 0
+    per: Positive = 1_000_000
+    input_micro: Micro = 0
+    input_image_micro: Micro = 0
     text: tuple[str, ...] = ("prompt",)
-    max_input: int
+    max_input: Count
     images: tuple[str, ...] = ()
-    max_image: int = 0
-    max_output: int
+    max_image: Count = 0
+    max_output: Count
     output_field: str | None = None
-    output_table: dict[str, dict[str, int]] = {}
+    output_table: dict[str, dict[str, Count]] = {}
     by_megapixel: bool = False
-    default_pixels: int = MEGAPIXEL
+    default_pixels: Positive = MEGAPIXEL
 
 
 class Page(Rule, frozen=True, kw_only=True, tag="page"):
     """A price for each page; `max` pages are held where the input does not say how many there are."""
 
-    word: ClassVar[str] = "page"
-
     field: str = "pages"
-    max: int | None = None
+    max: Count | None = None
 
 
 class Step(Rule, frozen=True, kw_only=True, tag="step"):
     """A price for each step asked for, such as a step of training."""
-
-    word: ClassVar[str] = "step"
 
     field: str = "steps"
 
@@ -134,15 +125,11 @@ class Step(Rule, frozen=True, kw_only=True, tag="step"):
 class TenMegabytes(Rule, frozen=True, kw_only=True, tag="10 MB"):
     """A price for each started 10 MB of output; `max_bytes` is held and is the most that is delivered."""
 
-    word: ClassVar[str] = "10 MB"
-
-    max_bytes: int
+    max_bytes: Count
 
 
 class Credit(Rule, frozen=True, kw_only=True, tag="credit"):
     """A price for the request in micro-credits; what a credit is worth is a setting."""
-
-    word: ClassVar[str] = "request"
 
 
 class Matrix(Rule, frozen=True, kw_only=True, tag="matrix"):
@@ -152,14 +139,18 @@ class Matrix(Rule, frozen=True, kw_only=True, tag="matrix"):
     price by a whole percentage chosen by one field. Booleans are written `true` and `false`.
     """
 
-    word: ClassVar[str] = "unit"
-
     base: Literal["request", "image", "second", "credit"]
     fields: tuple[str, ...] = ()
-    cells: dict[str, int] = {}
-    factors: dict[str, dict[str, int]] = {}
+    cells: dict[str, Micro] = {}
+    factors: dict[str, dict[str, Count]] = {}
     field: str = "seconds"
-    max: int | None = None
+    max: Count | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in self.cells:
+            if len(key.split("/")) != len(self.fields):
+                raise ValueError(f"cells are keyed by one value for each of {', '.join(self.fields)}, not {key!r}")
 
 
 AnyRule = (

@@ -1,15 +1,19 @@
-"""A table of notes, a command that writes them, and ways to look at the store from outside."""
+"""A command that writes notes, and ways to look at the store from outside."""
 
 import asyncio
 import contextlib
 import threading
+import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
+import psycopg
 from msgspec import Struct
 from sqlalchemy import create_engine
 
 from calotype.db import Database, Sql, Tx
+from calotype.db.metadata import metadata
+from calotype.db.tables import write_mark
 from calotype.kernel.errors import Code, Problem
 
 CREATE = Sql("CREATE TABLE note (id TEXT PRIMARY KEY, text TEXT NOT NULL, times INTEGER NOT NULL)")
@@ -85,3 +89,25 @@ def held(database: Database) -> Iterator[None]:
 async def ended(awaitables: Sequence[Any]) -> list[Any]:
     """Wait for all and return results and exceptions alike; a future that never ends fails the test."""
     return await asyncio.wait_for(asyncio.gather(*awaitables, return_exceptions=True), 60)
+
+
+@contextlib.contextmanager
+def postgres_of_notes(server: str) -> Iterator[str]:
+    """Make a PostgreSQL database with the writer's own table and the notes in it."""
+    name = f"notes_{uuid.uuid4().hex[:12]}"
+    url = server.replace("/postgres?", f"/{name}?", 1)
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        try:
+            make_notes(url)
+            yield url
+        finally:
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def make_notes(url: str) -> None:
+    engine = engine_of(url)
+    metadata.create_all(engine, tables=[write_mark])
+    with engine.begin() as connection:
+        connection.exec_driver_sql(CREATE.text)
+    engine.dispose()

@@ -1,0 +1,94 @@
+"""What the server and its worker processes say to each other: length-prefixed MessagePack frames over two pipes."""
+
+from typing import Any, Protocol
+
+import msgspec
+from msgspec import Struct
+
+HEADER_BYTES = 4
+MAX_FRAME_BYTES = 1 << 20
+
+
+class BadInput(ValueError):  # noqa: N818  (it refuses an input; nothing went wrong)
+    """The caller's input cannot be used; the message is shown, `field` names what to change."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+
+
+class ProgressCallback(Protocol):
+    """How a function of a worker says how far it is."""
+
+    def __call__(self, fraction: float) -> None:
+        """Take a fraction between 0 and 1."""
+        ...
+
+
+class Task(Struct, frozen=True, tag="task"):
+    """One piece of work: call `function` (`package.module:name`) once for each of `calls`.
+
+    Each call also gets `progress` and returns an object with `warnings` and, in an attribute named like the
+    `extension`, the bytes of a file; the worker makes `folder` and writes `0.<extension>`, `1.<extension>` … into it.
+    """
+
+    function: str
+    calls: tuple[dict[str, Any], ...]
+    folder: str
+    extension: str
+
+
+class Progress(Struct, frozen=True, tag="progress"):
+    """How far the task is; it never goes back."""
+
+    fraction: float
+
+
+class Done(Struct, frozen=True, tag="done"):
+    """Every file is written, in the order of the calls."""
+
+    paths: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+class Refused(Struct, frozen=True, tag="refused"):
+    """The function raised `BadInput`."""
+
+    field: str
+    message: str
+
+
+class Broken(Struct, frozen=True, tag="broken"):
+    """The function raised something else: `error` names its type and place, never a value.
+
+    `out_of_memory` says that the process met its memory limit; it is not used again.
+    """
+
+    error: str
+    out_of_memory: bool = False
+
+
+Reply = Progress | Done | Refused | Broken
+
+_reply = msgspec.msgpack.Decoder(Reply)
+_task = msgspec.msgpack.Decoder(Task)
+
+
+def frame(message: Task | Reply) -> bytes:
+    """Return a message as bytes for the pipe; raises ValueError when it is too large."""
+    body = msgspec.msgpack.encode(message)
+    if len(body) > MAX_FRAME_BYTES:
+        raise ValueError(f"a message of {len(body)} bytes is larger than {MAX_FRAME_BYTES}")
+    return len(body).to_bytes(HEADER_BYTES, "big") + body
+
+
+def read_task(body: bytes) -> Task:
+    """Return the task in a frame's body."""
+    return _task.decode(body)
+
+
+def read_reply(body: bytes) -> Reply:
+    """Return the reply in a frame's body."""
+    reply: Reply = _reply.decode(body)
+    return reply

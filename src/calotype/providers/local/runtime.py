@@ -1,0 +1,150 @@
+"""This machine as a provider: its functions run in worker processes, and its results are files."""
+
+import asyncio
+import shutil
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from calotype.kernel.outcome import Failed, FailedKind, Outcome, Output, Succeeded
+from calotype.providers.base import Call, Handle, Idempotency, MediaInputs, PollSchedule, Runtime
+from calotype.providers.local.messages import BadInput, Broken, Done, Refused, Task
+from calotype.providers.local.models import MODELS, LocalModel, calls_of
+from calotype.providers.local.pool import Limits, Pool, PoolBusy, WorkerLost
+
+LEFTOVER_AGE_S = 3600.0
+SWEEP_EVERY_S = 600.0
+_PREFIX = "task-"
+
+
+class LocalRuntime(Runtime):
+    """Runs the models of this machine, as many at once as there are worker processes.
+
+    Results are files under `scratch_dir`, which must be this runtime's own; whoever takes one deletes it, and what
+    nobody took is swept after an hour. Doing a call again gives the same bytes and costs nothing.
+    """
+
+    kind = "local"
+    idempotency = Idempotency.KEY
+    media_inputs = MediaInputs.FILE
+    schedule = PollSchedule()
+    output_hosts = frozenset[str]()
+    cancellable = True
+
+    def __init__(
+        self, scratch_dir: Path, limits: Limits, *, name: str = "local", models: Mapping[str, LocalModel] = MODELS
+    ) -> None:
+        self.name = name
+        self.max_in_progress = limits.processes + limits.queue
+        self._scratch_dir = scratch_dir.absolute()
+        self._models = models
+        self.pool = Pool(limits, preload=sorted({model.module for model in models.values()}))
+        self._swept_s = float("-inf")
+
+    async def submit(
+        self, call: Call, on_commit: Callable[[], Awaitable[None]], on_progress: Callable[[float], None]
+    ) -> Outcome:
+        """Do the work; cancelling the awaiting task kills the process that does it."""
+        model = self._models.get(call.upstream_model)
+        if model is None or model.operation is not call.operation:
+            return Failed(FailedKind.GONE, "This machine does not have this model.", detail=call.upstream_model)
+        try:
+            arguments = calls_of(model, call)
+        except BadInput as refusal:
+            return Failed(FailedKind.INVALID, refusal.message, field=refusal.field)
+        if self.pool.busy:
+            return _busy(self.pool.retry_after_s)
+        await on_commit()
+        await self._sweep()
+        folder = self._scratch_dir / f"{_PREFIX}{uuid.uuid4().hex}"
+        task = Task(model.function, arguments, str(folder), model.extension)
+        delivered = False
+        try:
+            outcome = await self._run(call.upstream_model, model, task, on_progress)
+            delivered = isinstance(outcome, Succeeded)
+            return outcome
+        finally:
+            if not delivered:
+                await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+
+    async def poll(self, handle: Handle) -> Outcome:  # noqa: ARG002  (there is nothing to ask for)
+        """Never needed: a submit ends with the result."""
+        return Failed(FailedKind.UNKNOWN, "This machine keeps no jobs that can be asked for.")
+
+    async def cancel(self, handle: Handle) -> bool:  # noqa: ARG002
+        """Cannot be done by handle: cancel the task that awaits the submit."""
+        return False
+
+    async def lookup(self, call: Call) -> Outcome | None:  # noqa: ARG002
+        """Find nothing: a lost call is done again."""
+        return None
+
+    async def close(self) -> None:
+        """Kill the worker processes."""
+        await self.pool.close()
+
+    async def _run(self, name: str, model: LocalModel, task: Task, on_progress: Callable[[float], None]) -> Outcome:
+        deadline_s = model.deadline_s * len(task.calls)
+        try:
+            reply = await self.pool.run(task, deadline_s=deadline_s, on_progress=on_progress)
+        except PoolBusy as busy:
+            return _busy(busy.retry_after_s)
+        except WorkerLost as lost:
+            return Failed(FailedKind.UPSTREAM, "The worker process stopped unexpectedly.", detail=lost.reason)
+        except TimeoutError:
+            return Failed(FailedKind.UPSTREAM, "The work took too long.", detail=f"stopped after {deadline_s:.0f} s")
+        except OSError as error:
+            return Failed(FailedKind.RETRY, "No worker process could be started.", detail=type(error).__name__)
+        match reply:
+            case Done():
+                return _succeeded(name, model, task, reply)
+            case Refused():
+                return Failed(FailedKind.INVALID, reply.message, field=reply.field)
+            case Broken(out_of_memory=True):
+                return Failed(FailedKind.UPSTREAM, "The work needs more memory than it may use.", detail=reply.error)
+            case Broken():
+                return Failed(FailedKind.UPSTREAM, "The work failed.", detail=reply.error)
+
+    async def _sweep(self) -> None:
+        """Delete, now and then, results that nobody took: their job ended in a crash."""
+        now_s = time.monotonic()
+        if now_s - self._swept_s >= SWEEP_EVERY_S:
+            self._swept_s = now_s
+            await asyncio.to_thread(_delete_leftovers, self._scratch_dir)
+
+
+def _busy(retry_after_s: float) -> Failed:
+    return Failed(FailedKind.RETRY, "This machine is busy and its queue is full.", retry_after_s=retry_after_s)
+
+
+def _succeeded(name: str, model: LocalModel, task: Task, done: Done) -> Succeeded:
+    first = task.calls[0]
+    seconds = first.get("seconds")
+    outputs = tuple(
+        Output(
+            path=path,
+            content_type=model.content_type,
+            width=first.get("width"),
+            height=first.get("height"),
+            duration_s=seconds,
+        )
+        for path in done.paths
+    )
+    facts: dict[str, Any] = {"engine": name, "is_ai_model": False, "label": model.label}
+    if model.seeded:
+        facts["seed"] = first["seed"]
+    usage = {"duration_ms": round(seconds * 1000) * len(outputs)} if seconds is not None else {}
+    return Succeeded(outputs, data=facts, usage=usage, warnings=done.warnings)
+
+
+def _delete_leftovers(scratch_dir: Path) -> None:
+    before = time.time() - LEFTOVER_AGE_S
+    for folder in scratch_dir.glob(f"{_PREFIX}*"):
+        try:
+            old = folder.stat().st_mtime < before
+        except OSError:  # somebody else just deleted it
+            continue
+        if old:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,137 @@
+"""The worker process: takes tasks from standard input, one at a time, and writes results as files.
+
+Started as `python -m calotype.providers.local.worker PARENT_PID MEMORY_BYTES NICENESS [MODULE …]`; the modules are
+imported at once, so that the first task does not wait for them. It ends with its parent: the kernel kills it on Linux,
+and elsewhere the end of standard input does.
+"""
+
+import contextlib
+import ctypes
+import importlib
+import os
+import queue
+import resource
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from calotype.providers.local.messages import (
+    HEADER_BYTES,
+    BadInput,
+    Broken,
+    Done,
+    Progress,
+    Refused,
+    Reply,
+    Task,
+    frame,
+    read_task,
+)
+
+MAX_FILE_BYTES = 2 << 30
+MAX_WARNINGS = 50
+MAX_WARNING_CHARS = 500
+PROGRESS_STEP = 0.01
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    parent_pid, memory_bytes, niceness = (int(value) for value in sys.argv[1:4])
+    _confine(parent_pid, memory_bytes, niceness)
+    # whatever a library prints must not get between the frames
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    tasks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(sys.stdin.buffer, tasks), daemon=True).start()
+    for name in sys.argv[4:]:
+        with contextlib.suppress(Exception):  # the task that needs it will say what is wrong
+            importlib.import_module(name)
+    while True:
+        reply = _answer(read_task(tasks.get()), lambda fraction: _send(replies, Progress(fraction)))
+        _send(replies, reply)
+
+
+def _confine(parent_pid: int, memory_bytes: int, niceness: int) -> None:
+    """Bound what this process may use and tie its life to its parent's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        os._exit(1)
+    os.nice(niceness)
+    for limit, value in (
+        (resource.RLIMIT_AS, memory_bytes),
+        (resource.RLIMIT_FSIZE, MAX_FILE_BYTES),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, hard = resource.getrlimit(limit)
+        resource.setrlimit(limit, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+
+
+def _receive(source: BinaryIO, tasks: queue.SimpleQueue[bytes]) -> None:
+    """Hand tasks to the main thread; the end of the pipe is the end of the process, whatever it is doing."""
+    while header := source.read(HEADER_BYTES):
+        tasks.put(source.read(int.from_bytes(header, "big")))
+    os._exit(0)
+
+
+def _send(replies: BinaryIO, message: Reply) -> None:
+    replies.write(frame(message))
+    replies.flush()
+
+
+def _answer(task: Task, send: Callable[[float], None]) -> Reply:
+    """Do a task; whatever its function raises becomes a reply."""
+    try:
+        return _perform(task, send)
+    except BadInput as error:
+        return Refused(error.field, error.message)
+    except MemoryError:
+        return Broken("MemoryError", out_of_memory=True)
+    except Exception as error:  # the boundary: a task may fail in any way
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        return Broken(f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}")
+
+
+def _perform(task: Task, send: Callable[[float], None]) -> Done:
+    module, _, name = task.function.partition(":")
+    function = getattr(importlib.import_module(module), name)
+    folder = Path(task.folder)
+    folder.mkdir(mode=0o700, parents=True)
+    paths: list[str] = []
+    warnings: dict[str, None] = {}
+    rising = _rising(send)
+    for index, arguments in enumerate(task.calls):
+
+        def progress(fraction: float, done: int = index) -> None:
+            rising((done + min(max(fraction, 0.0), 1.0)) / len(task.calls))
+
+        made = function(**arguments, progress=progress)
+        path = folder / f"{index}.{task.extension}"
+        path.write_bytes(getattr(made, task.extension))
+        paths.append(str(path))
+        warnings.update(dict.fromkeys(made.warnings))
+        progress(1.0)
+    return Done(tuple(paths), tuple(warning[:MAX_WARNING_CHARS] for warning in list(warnings)[:MAX_WARNINGS]))
+
+
+def _rising(send: Callable[[float], None]) -> Callable[[float], None]:
+    """Pass on only what is further than before by a step worth a message."""
+    last = 0.0
+
+    def tell(fraction: float) -> None:
+        nonlocal last
+        if fraction >= last + PROGRESS_STEP or fraction == 1.0 > last:
+            last = fraction
+            send(fraction)
+
+    return tell
+
+
+if __name__ == "__main__":
+    main()

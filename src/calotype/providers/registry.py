@@ -1,0 +1,58 @@
+"""Every kind of provider by name, and the runtimes that an operator's settings ask for."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from calotype.http import Upstream
+from calotype.providers.base import Provider, Runtime
+from calotype.providers.driver import Driven
+from calotype.providers.local.pool import Limits
+from calotype.providers.local.runtime import LocalRuntime
+from calotype.providers.openai import OpenAI
+from calotype.settings import EngineSettings, ProviderSettings, Settings
+
+LOCAL = "local"
+
+
+class UnknownKind(ValueError):  # noqa: N818  (it names what is wrong)
+    """Settings name a kind of provider that does not exist; the message lists those that do."""
+
+
+def _over_http(adapter: Callable[[str, ProviderSettings], Provider]) -> Callable[[str, ProviderSettings], Runtime]:
+    """Make the factory of an adapter: each instance gets connections of its own."""
+
+    def build(name: str, settings: ProviderSettings) -> Runtime:
+        upstream = Upstream(name, pool_size=settings.pool_size)
+        return Driven(adapter(name, settings), upstream, max_in_progress=settings.max_in_progress)
+
+    return build
+
+
+KINDS: dict[str, Callable[[str, ProviderSettings], Runtime]] = {
+    "openai": _over_http(OpenAI),
+}
+"""Kind → factory, for everything that settings can name; `local` is always there."""
+
+
+def build_runtimes(settings: Settings, *, scratch_dir: Path) -> dict[str, Runtime]:
+    """Return a runtime for every provider instance in the settings, and `local`; no process or connection is opened.
+
+    Raises:
+        UnknownKind: a `kind` that is none of `KINDS`.
+        ValueError: a setting that its adapter cannot use.
+
+    """
+    runtimes: dict[str, Runtime] = {LOCAL: _local(settings.engine, scratch_dir / LOCAL)}
+    for name, provider in settings.providers.items():
+        kind = provider.kind or name
+        if kind == LOCAL and name == LOCAL:
+            continue
+        if kind not in KINDS:
+            known = ", ".join(sorted(KINDS))
+            raise UnknownKind(f"providers.{name}.kind: {kind!r} is not a kind of provider; use one of {known}")
+        runtimes[name] = KINDS[kind](name, provider)
+    return runtimes
+
+
+def _local(engine: EngineSettings, scratch_dir: Path) -> Runtime:
+    return LocalRuntime(scratch_dir, Limits(processes=engine.worker_processes, queue=engine.worker_queue))

@@ -1,0 +1,1 @@
+"""Generation on this machine, without a service."""

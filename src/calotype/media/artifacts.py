@@ -129,6 +129,8 @@ async def keep_body(
 
     def prepare() -> Ready:
         plain = base64_text.decode(body.text) if isinstance(body, Encoded) else body
+        if isinstance(plain, Path) and not plain.is_file():
+            raise KeepError("The produced file is gone.", "missing", retryable=False)
         if isinstance(plain, Path) and strip_prompts and plain.parent != scratch.parent:
             plain = _copy(plain, scratch, max_bytes)  # somebody else's file is never changed
         size = plain.stat().st_size if isinstance(plain, Path) else len(plain)
@@ -149,17 +151,17 @@ async def keep_body(
     if isinstance(body, bytes):
         large = len(body) > LARGE_BYTES or not is_quick(body[:64])
     elif isinstance(body, Encoded):
-        large = len(body.text) > LARGE_BYTES
+        large = base64_text.size_of(body.text) > LARGE_BYTES
     try:
         return await store.put_prepared(prepare, large=large)
     except StoreFull as error:
         raise KeepError(str(error), "full", retryable=True) from None
     except StoreError as error:
         raise KeepError(str(error), "store", retryable=True) from None
-    except FileNotFoundError:
-        if (found := await asyncio.to_thread(_already_kept, store, key_base)) is not None:
+    except KeepError as error:
+        if error.reason == "missing" and (found := await asyncio.to_thread(_already_kept, store, key_base)) is not None:
             return found
-        raise KeepError("The produced file is gone.", "missing", retryable=False) from None
+        raise
     except ValueError:
         raise KeepError("The upstream's Base64 text cannot be decoded.", "encoding", retryable=False) from None
 

@@ -192,9 +192,9 @@ def _time_based(kind: str, file: IO[bytes]) -> Facts:
             durations += [
                 float(one.duration * one.time_base) for one in (*films, *sounds) if one.duration and one.time_base
             ]
-            if not films:
+            if sounds and not films:
                 kind = _SOUND_OF.get(kind, kind)
-            elif kind == "audio/ogg":
+            elif films and kind == "audio/ogg":
                 kind = "video/ogg"
             longest = durations[0] if durations else None
             return Facts(

@@ -1,5 +1,7 @@
 """Keys are checked in memory, refused alike, and a change made elsewhere is seen at the next refresh."""
 
+import asyncio
+
 import pytest
 
 from calotype.accounts import Accounts, KeyRecord, OrgStatus
@@ -29,6 +31,13 @@ def refusal(accounts: Accounts, token: str) -> str:
         accounts.lookup(token)
     assert caught.value.code is Code.INVALID_API_KEY
     return caught.value.message
+
+
+def works(accounts: Accounts, token: str) -> bool:
+    try:
+        return accounts.lookup(token) is not None
+    except Problem:
+        return False
 
 
 async def test_a_first_start_makes_the_default_organisation_once(db: Database, clock: ManualClock) -> None:
@@ -114,6 +123,39 @@ async def test_changes_made_by_another_process_are_seen_at_the_next_refresh(
     refusal(accounts, token)
     assert accounts.organisation(record.org_id).locked
     assert not await accounts.refresh()
+
+
+async def test_the_refreshing_task_survives_an_outage_and_catches_up(
+    db: Database, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts, elsewhere = Accounts(db, clock, refresh_s=0.001), Accounts(db, clock)
+    await accounts.start()
+    await elsewhere.start()
+    record, token = await elsewhere.create_key(name="a")
+    await accounts.authenticate(token)
+    failed, caught_up = asyncio.Event(), asyncio.Event()
+    refresh = accounts.refresh
+
+    async def observed() -> bool:
+        if not failed.is_set():
+            failed.set()
+            raise Problem(Code.UNAVAILABLE, "The database is not reachable right now.")
+        if changed := await refresh():
+            caught_up.set()
+        return changed
+
+    monkeypatch.setattr(accounts, "refresh", observed)
+    task = asyncio.create_task(accounts.refresh_forever())
+    try:
+        await asyncio.wait_for(failed.wait(), 10)
+        await elsewhere.revoke(record.id)
+        async with asyncio.timeout(10):
+            while works(accounts, token):
+                caught_up.clear()
+                await caught_up.wait()
+    finally:
+        task.cancel()
+    refusal(accounts, token)
 
 
 async def test_a_revocation_is_final_and_keeps_its_time(accounts: Accounts, clock: ManualClock) -> None:

@@ -177,6 +177,7 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
         "cost",
         "cells",
     ),
+    "cost in credits": ('unit = "image"', 'unit = "credit"', "cost", "USD"),
     "not TOML": ("[input]", "[input", "file", "TOML"),
 }
 

@@ -131,6 +131,19 @@ def test_partial_delivery_is_priced_by_delivered_output_and_nothing_is_free() ->
     assert captured(quote(pack, pack.routes[0], {}, FREE), Delivered(1)) == 25
 
 
+def test_of_what_the_upstream_made_only_the_stored_share_is_charged() -> None:
+    videos = price_of(r.Second(micro=80_000), {"seconds": 5, "n": 4})
+    assert captured(videos, Delivered(3, {"duration_ms": 20_000}, made=4)) == 1_200_000
+    assert captured(videos, Delivered(3, {"duration_ms": 15_000})) == 1_200_000
+
+
+def test_the_cost_of_a_delivery_is_not_bounded_by_the_hold() -> None:
+    card = model(r.Second(micro=80_000))
+    delivered = Delivered(1, {"duration_ms": 9_000})
+    assert cost_of(card, card.routes[0], {"seconds": 5}, delivered) == 720_000
+    assert captured(quote(card, card.routes[0], {"seconds": 5}, FREE), delivered) == 400_000
+
+
 def test_the_rate_card_has_a_row_for_each_cell_and_kind_of_token() -> None:
     card = model(SEEDANCE)
     assert [(row.price_micro, row.when) for row in rates(card, card.routes[0], FREE)] == [

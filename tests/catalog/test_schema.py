@@ -56,12 +56,12 @@ def refusal(schema: InputSchema, fields: dict[str, Any]) -> Problem:
         (
             {"prompt": "a", "size": "100x100"},
             "size",
-            "size must be WIDTHxHEIGHT, each side from 256 to 2048 pixels, not '100x100'.",
+            "size must be WIDTHxHEIGHT, each side from 256 to 2048 pixels, at most 3:1, not '100x100'.",
         ),
         (
             {"prompt": "a", "sede": 1},
             "sede",
-            "sede is not a field of m; it takes n, prompt, seed, size. Did you mean seed?",
+            "sede is not a field of m; it takes aspect_ratio, n, prompt, seed, size. Did you mean seed?",
         ),
     ],
 )
@@ -93,7 +93,7 @@ def test_nested_fields_are_named_by_their_path(fields: dict[str, Any], field: st
 
 def test_defaults_are_filled_in_and_null_counts_as_left_out() -> None:
     checked = CARD.check({"prompt": "a", "n": None, "seed": None})
-    assert checked.input == {"prompt": "a", "size": "1024x1024", "n": 1}
+    assert checked.input == {"prompt": "a", "n": 1}
     assert checked.warnings == ()
 
 

@@ -1,10 +1,10 @@
 """Organisations and keys, kept in memory: a request's key is checked without a read, a change is seen within 1 s."""
 
 import asyncio
-import contextlib
 import hmac
 from collections.abc import Iterable
 
+import structlog
 from msgspec.structs import replace
 
 from calotype.accounts import store
@@ -16,6 +16,8 @@ from calotype.kernel.clock import Clock
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import KeyClass, Region, Scope
 from calotype.kernel.ids import OrgId, uuid7
+
+log = structlog.get_logger(__name__)
 
 DEFAULT_ORG = "default"
 MOST_KEYS = 100_000
@@ -30,10 +32,11 @@ IDS_PER_READ = 500
 class Accounts:
     """Organisations and API keys of one database."""
 
-    def __init__(self, db: Database, clock: Clock, *, most_keys: int = MOST_KEYS) -> None:
+    def __init__(self, db: Database, clock: Clock, *, most_keys: int = MOST_KEYS, refresh_s: float = REFRESH_S) -> None:
         self._db = db
         self._clock = clock
         self._most_keys = most_keys
+        self._refresh_s = refresh_s
         self._keys: dict[str, Stored] = {}
         self._orgs: dict[str, Organisation] = {}
         self._unknown: dict[str, int] = {}
@@ -68,9 +71,11 @@ class Accounts:
     async def refresh_forever(self) -> None:
         """Keep what is in memory at most 1 s behind; runs until cancelled, through outages of the database too."""
         while True:
-            await asyncio.sleep(REFRESH_S)
-            with contextlib.suppress(Problem):
+            await asyncio.sleep(self._refresh_s)
+            try:
                 await self.refresh()
+            except Exception as error:
+                log.warning("accounts.refresh_failed", error=type(error).__name__)
 
     def lookup(self, token: str) -> KeyRecord | None:
         """Return the key of a token from memory; None when only a read can tell (`authenticate`).
@@ -157,6 +162,7 @@ class Accounts:
         org = await self._db.read(lambda tx: store.org_by_id(tx, id_or_name) or store.org_by_name(tx, id_or_name))
         if org is None:
             raise Problem(Code.NOT_FOUND, "There is no such organisation.", field="organisation")
+        self._orgs[org.id] = org
         return org
 
     async def list_orgs(self) -> list[Organisation]:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from calotype.catalog.card import ANY_REGION, Card, Declaration, Route
 from calotype.catalog.files import CardError, CardFile, RouteFile
 from calotype.catalog.prices import Pricing, cost_of, priced, quote, rates
-from calotype.catalog.rules import AnyRule, Image, PriceError, Request
+from calotype.catalog.rules import AnyRule, Credit, Image, Matrix, PriceError, Request
 from calotype.catalog.samples import samples
 from calotype.catalog.schema import InputSchema
 from calotype.kernel.errors import Problem
@@ -84,6 +84,8 @@ def _routes(origin: str, file: CardFile, schema: InputSchema, providers: Mapping
                 raise CardError(origin, f"{key}.fields", f"{name!r} is not an input field; use {_list(schema.fields)}")
         if written.cost is not None and written.cost.micro and written.cost_source == "unknown":
             raise CardError(origin, f"{key}.cost_source", "is required with a cost: say where the figure is published")
+        if isinstance(written.cost, Credit) or (isinstance(written.cost, Matrix) and written.cost.base == "credit"):
+            raise CardError(origin, f"{key}.cost", "credits are a retail unit: write what the provider charges in USD")
         routes.append(_route(file, written, written.provider, providers.get(written.provider)))
     served = {route.provider for route in routes}
     for name, settings in providers.items():

@@ -59,7 +59,7 @@ class Size:
         if self.multiple > 1:
             rules.append(f"divisible by {self.multiple}")
         if self.max_ratio is not None:
-            rules.append(f"at most {self.max_ratio} times as long as wide")
+            rules.append(f"at most {self.max_ratio}:1")
         if self.max_pixels is not None:
             rules.append(f"at most {self.max_pixels:,} pixels in all")
         if self.long is not None and self.short is not None:

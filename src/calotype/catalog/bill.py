@@ -1,0 +1,146 @@
+"""Counting an input by a price rule: which lines a bill has and how much of each; no margin and no rounding."""
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+from msgspec import Struct
+
+from calotype.catalog.rules import (
+    BLOCK_BYTES,
+    AnyRule,
+    Character,
+    Credit,
+    Image,
+    Matrix,
+    Megapixel,
+    Minute,
+    Page,
+    Request,
+    Second,
+    Step,
+    TenMegabytes,
+    Token,
+    amount,
+    cell,
+    factor,
+    image_tokens,
+    megapixels,
+    output_tokens,
+    text_bytes,
+)
+from calotype.kernel.money import MICRO, ceil_div
+
+
+class Line(Struct, frozen=True):
+    """One counted part of a price: `quantity` at `micro` for each `per` of its quote.
+
+    `usage` names the measured count that replaces `quantity` at capture, in started units of `step`; without it the
+    line is priced by delivered outputs.
+    """
+
+    what: str
+    quantity: int
+    micro: int
+    usage: str | None = None
+    step: int = 1
+
+
+class Bill(Struct, frozen=True):
+    """The lines of a price; `per` divides the sum of quantity times micro over them."""
+
+    per: int
+    lines: tuple[Line, ...]
+
+
+def bill_of(
+    rule: AnyRule, fields: dict[str, Any], outputs: int, flat: int | None, credit_micro: int, *, one_unit: bool = False
+) -> Bill:
+    """Count an input by a rule. `one_unit` counts `per` units of each line instead: that is the rate card."""
+    per = rule.per
+    micro = rule.micro if flat is None else flat
+    one = per if one_unit else 0
+    match rule:
+        case Image():
+            return Bill(per, (Line("image", one or outputs, micro),))
+        case Request():
+            return Bill(per, (Line("request", one or 1, micro),))
+        case Credit():
+            return _credits(per, one or 1, rule.micro, flat, credit_micro)
+        case Second():
+            quantity = one or amount(fields, rule.field, rule.max) * outputs
+            return Bill(per, (Line("second", quantity, micro, "duration_ms", 1000),))
+        case Minute():
+            quantity = one * 60 or amount(fields, rule.field, rule.max) * outputs
+            line = Line("minute" if one_unit else "second", quantity, micro, "duration_ms", 1000)
+            return Bill(per * 60, (line,))
+        case Megapixel():
+            whole = 1 if one_unit else megapixels(rule, fields)
+            first = micro if flat is not None or rule.first_micro is None else rule.first_micro
+            if first == micro:
+                return Bill(per, (Line("megapixel", one or whole * outputs, micro),))
+            lines = (
+                Line("first megapixel", one or outputs, first),
+                Line("further megapixel", one or (whole - 1) * outputs, micro),
+            )
+            return Bill(per, lines)
+        case Character():
+            return Bill(per, (Line("character", one or len(str(fields.get(rule.field) or "")), micro),))
+        case Token():
+            return Bill(per, _tokens(rule, fields, outputs, flat, one))
+        case Page():
+            return Bill(per, (Line("page", one or amount(fields, rule.field, rule.max), micro, "pages"),))
+        case Step():
+            return Bill(per, (Line("step", one or amount(fields, rule.field, None), micro),))
+        case TenMegabytes():
+            quantity = one or ceil_div(rule.max_bytes, BLOCK_BYTES) * outputs
+            return Bill(per, (Line("10 MB", quantity, micro, "bytes", BLOCK_BYTES),))
+        case Matrix():
+            return _matrix(rule, fields, outputs, flat, credit_micro=credit_micro, one=one)
+
+
+def choices(rule: AnyRule, flat: int | None) -> Iterator[dict[str, str]]:
+    """List the field values that a rate card has rows for."""
+    if not isinstance(rule, Matrix) or flat is not None:
+        yield {}
+        return
+    cells = [dict(zip(rule.fields, key.split("/"), strict=True)) for key in rule.cells] or [{}]
+    scales = [[(name, value) for value in table] for name, table in rule.factors.items()]
+    for chosen, scaled in product(cells, product(*scales)):
+        yield {**chosen, **dict(scaled)}
+
+
+def _tokens(rule: Token, fields: dict[str, Any], outputs: int, flat: int | None, one: int) -> tuple[Line, ...]:
+    text = one or min(rule.max_input, sum(text_bytes(fields.get(name)) for name in rule.text))
+    images = one or image_tokens(rule, fields)
+    made = one or output_tokens(rule, fields) * outputs
+    return (
+        Line("input token", text, rule.input_micro if flat is None else flat, "input_tokens"),
+        Line("input image token", images, rule.input_image_micro if flat is None else flat, "input_image_tokens"),
+        Line("output token", made, rule.micro if flat is None else flat, "output_tokens"),
+    )
+
+
+def _credits(per: int, quantity: int, micro_credits: int, flat: int | None, credit_micro: int) -> Bill:
+    if flat is not None:
+        return Bill(per, (Line("request", quantity, flat),))
+    return Bill(per * MICRO, (Line("request", quantity, micro_credits * credit_micro),))
+
+
+def _matrix(
+    rule: Matrix, fields: dict[str, Any], outputs: int, flat: int | None, *, credit_micro: int, one: int
+) -> Bill:
+    micro, per = flat, rule.per
+    if micro is None:
+        micro = cell(rule, fields) * factor(rule, fields)
+        per *= 100 ** len(rule.factors)
+    match rule.base:
+        case "credit":
+            return _credits(per, one or 1, micro, flat, credit_micro)
+        case "second":
+            quantity = one or amount(fields, rule.field, rule.max) * outputs
+            return Bill(per, (Line("second", quantity, micro, "duration_ms", 1000),))
+        case "image":
+            return Bill(per, (Line("image", one or outputs, micro),))
+        case "request":
+            return Bill(per, (Line("request", one or 1, micro),))

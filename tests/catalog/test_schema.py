@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calotype.catalog import Catalog
-from calotype.catalog.rules import parse_size
+from calotype.catalog.rules import parse_size, word_of
 from calotype.catalog.schema import InputSchema
 from calotype.kernel.errors import Code, Problem
 
@@ -95,6 +95,17 @@ def test_defaults_are_filled_in_and_null_counts_as_left_out() -> None:
     checked = CARD.check({"prompt": "a", "n": None, "seed": None})
     assert checked.input == {"prompt": "a", "n": 1}
     assert checked.warnings == ()
+
+
+def test_a_whole_number_written_with_a_point_is_a_whole_number() -> None:
+    filled = CARD.check({"prompt": "a", "n": 2.0}).input
+    assert (filled["n"], type(filled["n"])) == (2, int)
+    assert word_of(4.0) == word_of(4) == "4"
+
+
+@pytest.mark.parametrize("fields", [{5: 1}, {"prompt": b"a"}, {"prompt": "a", "n": float("inf")}, {"\ud800": 1}])
+def test_what_is_no_json_is_refused_and_not_an_accident(fields: dict[Any, Any]) -> None:
+    assert refusal(CARD.schema, fields).message
 
 
 def test_the_callers_input_is_left_as_it_was() -> None:

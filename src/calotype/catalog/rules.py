@@ -160,7 +160,9 @@ AnyRule = (
 
 def word_of(value: Any) -> str:
     """Write an input value as the keys of `cells` and `factors` write it."""
-    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def cell(rule: Matrix, fields: dict[str, Any]) -> int:
@@ -238,7 +240,7 @@ def text_bytes(value: Any) -> int:
     """Return the size of a text or of any JSON value in UTF-8: at least as many bytes as it has tokens."""
     if value is None:
         return 0
-    return len(value.encode()) if isinstance(value, str) else len(msgspec.json.encode(value))
+    return len(value.encode(errors="surrogatepass")) if isinstance(value, str) else len(msgspec.json.encode(value))
 
 
 def output_tokens(rule: Token, fields: dict[str, Any]) -> int:

@@ -81,11 +81,12 @@ class InputSchema:
         self.fields = frozenset(self.properties)
         self.required = frozenset(document.get("required", ()))
         self.defaults = {name: rule["default"] for name, rule in self.properties.items() if "default" in rule}
+        self._whole = tuple(name for name, rule in self.properties.items() if rule.get("type") == "integer")
         self.media = {name: str(rule["x-media"]) for name, rule in self.properties.items() if "x-media" in rule}
         self._validator = jsonschema_rs.Draft202012Validator(self.document, keywords={"x-size": Size})
 
     def check(self, fields: dict[str, Any], model: str) -> dict[str, Any]:
-        """Return the input with defaults. A field that is null counts as left out.
+        """Return the input with defaults. A field that is null counts as left out; 5.0 is the whole number 5.
 
         Raises:
             Problem: `invalid_input`, naming the first field that does not fit.
@@ -95,9 +96,16 @@ class InputSchema:
         if None in filled.values():
             kept = {name: value for name, value in fields.items() if value is not None or name not in self.fields}
             filled = {**self.defaults, **kept}
-        if self._validator.is_valid(filled):
-            return filled
-        raise self._problem(filled, model)
+        try:
+            valid = self._validator.is_valid(filled)
+        except ValueError as error:
+            raise Problem(Code.INVALID_INPUT, "the input must be a JSON object of plain values.") from error
+        if not valid:
+            raise self._problem(filled, model)
+        for name in self._whole:
+            if type(filled.get(name)) is float:
+                filled[name] = int(filled[name])
+        return filled
 
     def _problem(self, filled: dict[str, Any], model: str) -> Problem:
         for name in filled:

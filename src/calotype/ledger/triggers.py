@@ -11,19 +11,19 @@ _MESSAGE = "the ledger is append-only: write a new journal that corrects the old
 
 
 def statements(store: Store) -> tuple[str, ...]:
-    """Return the statements that protect the tables, to be executed in order, once."""
+    """Return the statements that protect the tables, to be executed in order; twice does no harm."""
     if store is Store.SQLITE:
         return tuple(
-            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table}"
+            f"CREATE TRIGGER IF NOT EXISTS {table}_no_{verb.lower()} BEFORE {verb} ON {table}"
             f" BEGIN SELECT RAISE(ABORT, '{_MESSAGE}'); END"
             for table in _TABLES
             for verb in ("UPDATE", "DELETE")
         )
     return (
-        "CREATE FUNCTION ledger_append_only() RETURNS trigger LANGUAGE plpgsql AS"
+        "CREATE OR REPLACE FUNCTION ledger_append_only() RETURNS trigger LANGUAGE plpgsql AS"
         f" $$ BEGIN RAISE EXCEPTION '{_MESSAGE}' USING ERRCODE = 'restrict_violation'; END $$",
         *(
-            f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
+            f"CREATE OR REPLACE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
             " FOR EACH STATEMENT EXECUTE FUNCTION ledger_append_only()"
             for table in _TABLES
         ),

@@ -1,0 +1,144 @@
+"""Whoever changes a row behind the ledger's back is found out, whichever row it is."""
+
+import asyncio
+
+import pytest
+from moves import Hold, Settle, raw, together
+
+from calotype.db import Database
+from calotype.kernel.ids import OrgId
+from calotype.ledger import verify as module
+from calotype.ledger.ledger import Ledger
+from calotype.ledger.types import JournalKind
+from calotype.ledger.verify import verify
+
+ACME, OTHER = OrgId("acme"), OrgId("other")
+FIRST = "(SELECT id FROM journal WHERE memo = 'first')"
+LAST = "(SELECT id FROM journal WHERE kind = 'capture')"
+
+TAMPERINGS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (
+        "journal does not sum to zero",
+        (f"UPDATE entry SET amount_micro = amount_micro - 1 WHERE journal_id = {FIRST} AND account_id <> 'org/acme'",),
+    ),
+    ("journal does not sum to zero", (f"DELETE FROM entry WHERE journal_id = {LAST} AND account_id <> 'org/acme'",)),
+    ("journal has no entries", (f"DELETE FROM entry WHERE journal_id = {FIRST}",)),
+    ("posted differs from the sum of entries", ("UPDATE account SET posted_micro = 5000 WHERE id = 'org/acme'",)),
+    (
+        "posted differs from the sum of entries",
+        (
+            f"UPDATE entry SET amount_micro = 2 * amount_micro, balance_after_micro = 2 * balance_after_micro"
+            f" WHERE journal_id = {FIRST}",
+        ),
+    ),
+    ("held differs from the sum of open holds", ("UPDATE account SET held_micro = 1 WHERE id = 'org/acme'",)),
+    ("held differs from the sum of open holds", ("DELETE FROM hold WHERE id = 'open'",)),
+    ("held differs from the sum of open holds", ("UPDATE hold SET amount_micro = 51 WHERE id = 'open'",)),
+    ("held differs from the sum of open holds", ("UPDATE hold SET state = 'voided' WHERE id = 'open'",)),
+    ("balance is below its limit", ("UPDATE account SET posted_micro = -1, held_micro = 0 WHERE id = 'org/acme'",)),
+    (
+        "balance is below its limit",
+        ("UPDATE account SET credit_limit_micro = credit_limit_micro - 1000000 WHERE id = 'org/acme'",),
+    ),
+    ("version differs from the number of entries", ("UPDATE account SET version = 9 WHERE id = 'org/acme'",)),
+    (
+        "balance after an entry differs from the running sum",
+        (f"UPDATE entry SET balance_after_micro = 1 WHERE journal_id = {LAST} AND account_id = 'org/acme'",),
+    ),
+    (
+        "entries of an account are not numbered one by one",
+        (f"UPDATE entry SET account_version = 7 WHERE journal_id = {LAST} AND account_id = 'org/acme'",),
+    ),
+    (
+        "entry on a customer account without its number or balance",
+        (f"UPDATE entry SET account_version = NULL WHERE journal_id = {LAST} AND account_id = 'org/acme'",),
+    ),
+    (
+        "entry on a customer account without its number or balance",
+        (f"UPDATE entry SET balance_after_micro = NULL WHERE journal_id = {LAST} AND account_id = 'org/acme'",),
+    ),
+    ("entry without a journal", ("DELETE FROM journal WHERE memo = 'first'",)),
+    (
+        "journal on another organisation's account",
+        ("UPDATE journal SET org_id = 'other' WHERE memo = 'first'",),
+    ),
+    (
+        "journal on another organisation's account",
+        (f"UPDATE entry SET account_id = 'org/other' WHERE journal_id = {FIRST} AND account_id = 'org/acme'",),
+    ),
+    ("entry on a customer account that does not exist", ("DELETE FROM account WHERE id = 'org/acme'",)),
+    ("hold on an account that does not exist", ("UPDATE hold SET account_id = 'org/nobody' WHERE id = 'open'",)),
+    ("hold of a key without a budget", ("DELETE FROM budget WHERE key_id = 'k'",)),
+    ("captured differs from the posted captures", ("UPDATE hold SET captured_micro = 61 WHERE id = 'taken'",)),
+    ("captured differs from the posted captures", ("UPDATE journal SET kind = 'refund' WHERE kind = 'capture'",)),
+    ("captured differs from the posted captures", ("UPDATE journal SET job_id = 'void' WHERE kind = 'capture'",)),
+    ("capture without a captured hold", ("UPDATE hold SET state = 'voided' WHERE id = 'taken'",)),
+    ("capture without a captured hold", ("DELETE FROM hold WHERE id = 'taken'",)),
+    ("a key's spend differs from its captured holds", ("UPDATE budget SET spent_micro = 0",)),
+    ("a key's held amount differs from its open holds", ("UPDATE budget SET held_micro = 0",)),
+    ("a key's open jobs differ from its open holds", ("UPDATE budget SET open_jobs = 0",)),
+    ("a key's open jobs differ from its open holds", ("UPDATE hold SET key_id = NULL WHERE id = 'open'",)),
+)
+
+
+def tamper(url: str, statements: tuple[str, ...]) -> None:
+    """Change rows as somebody who owns the database: without triggers, foreign keys and checks."""
+    with raw(url) as connection:
+        if url.startswith("sqlite"):
+            for table in ("journal", "entry"):
+                for verb in ("update", "delete"):
+                    connection.exec_driver_sql(f"DROP TRIGGER {table}_no_{verb}")
+            connection.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
+        else:
+            connection.exec_driver_sql("SET session_replication_role = replica")
+            for name in ("ck_account_funded", "ck_account_limit_not_negative"):
+                connection.exec_driver_sql(f"ALTER TABLE account DROP CONSTRAINT {name}")
+        for statement in statements:
+            assert connection.exec_driver_sql(statement).rowcount > 0, statement
+
+
+@pytest.fixture
+async def used(db: Database, ledger: Ledger) -> Database:
+    await ledger.credit(ACME, 1000, kind=JournalKind.TOPUP, memo="first")
+    await ledger.credit(OTHER, 10, memo="other")
+    assert await together(
+        db, [Hold("taken", ACME, 100, "k"), Hold("open", ACME, 50, "k"), Hold("void", ACME, 30, "k")]
+    ) == [True, True, True]
+    await together(db, [Settle("taken", ACME, 60, "k"), Settle("void", ACME, 0, "k")])
+    return db
+
+
+async def test_an_honest_ledger_adds_up_and_is_counted(used: Database) -> None:
+    verdict = await used.read(verify, snapshot=True)
+    assert verdict.ok, verdict.differences
+    assert (verdict.accounts, verdict.journals, verdict.entries, verdict.holds, verdict.open_holds) == (2, 3, 6, 3, 1)
+
+
+@pytest.mark.parametrize(("rule", "statements"), TAMPERINGS, ids=[f"{n}-{r}" for n, (r, _) in enumerate(TAMPERINGS)])
+async def test_a_row_changed_behind_the_ledgers_back_is_found(
+    used: Database, database_url: str, rule: str, statements: tuple[str, ...]
+) -> None:
+    tamper(database_url, statements)
+    verdict = await used.read(verify, snapshot=True)
+    assert not verdict.ok
+    assert rule in {difference.rule for difference in verdict.differences}
+
+
+def test_every_check_has_a_tampering_that_it_finds() -> None:
+    assert {rule for rule, _ in TAMPERINGS} == {rule for rule, _ in module._CHECKS}
+
+
+async def test_a_difference_names_the_row_and_both_amounts(used: Database, database_url: str) -> None:
+    tamper(database_url, ("UPDATE account SET posted_micro = 5000 WHERE id = 'org/acme'",))
+    (difference,) = (await used.read(verify, snapshot=True)).differences
+    assert (difference.id, difference.expected, difference.found) == ("org/acme", 940, 5000)
+
+
+async def test_a_verification_of_a_busy_ledger_is_not_confused(used: Database, ledger: Ledger) -> None:
+    writing = asyncio.gather(*(ledger.credit(ACME, 1) for _ in range(200)))
+    looked = 0
+    while not writing.done():
+        assert (await used.read(verify, snapshot=True)).ok
+        looked += 1
+    await writing
+    assert looked

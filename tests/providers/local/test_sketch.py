@@ -4,7 +4,9 @@ import hashlib
 import io
 import subprocess
 import sys
+from itertools import pairwise
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,6 +17,7 @@ from calotype.providers.local.sketch import LABEL, Sketch, render
 from calotype.providers.local.sketch.colour import mean_hue, recolour
 from calotype.providers.local.sketch.prompt import MAX_OF_A_KIND, read
 from calotype.providers.local.sketch.subjects import drawing, rasterise
+from calotype.providers.local.sketch.video import VIDEO_LABEL, SketchVideo, render_video
 from calotype.providers.local.sketch.words import vocabulary
 
 
@@ -209,3 +212,46 @@ def test_every_subject_of_the_tables_has_its_art() -> None:
         assert drawing(name).ratio > 0
     for table in (words.bodies, words.sink, words.native, words.perch, words.worn):
         assert set(table) <= set(words.arts), set(table) - set(words.arts)
+
+
+@pytest.fixture(scope="module")
+def film() -> SketchVideo:
+    return render_video("two swans on a lake, snowing", seed=3, width=320, height=256, seconds=0.75, fps=8)
+
+
+def test_a_film_has_the_asked_size_length_and_label(film: SketchVideo) -> None:
+    with av.open(io.BytesIO(film.mp4)) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert (stream.width, stream.height, stream.average_rate) == (320, 256, 8)
+        assert container.duration == 750_000
+        assert container.metadata["comment"] == VIDEO_LABEL
+        assert sum(1 for _ in container.decode(video=0)) == film.frames == 6
+
+
+def test_a_film_moves(film: SketchVideo) -> None:
+    with av.open(io.BytesIO(film.mp4)) as container:
+        frames = [frame.to_ndarray(format="gray").astype(np.float32) for frame in container.decode(video=0)]
+    assert all(np.abs(after - before).mean() > 0.5 for before, after in pairwise(frames))
+
+
+def test_a_film_can_start_before_it_is_read_to_its_end(film: SketchVideo) -> None:
+    assert 0 < film.mp4.index(b"moov") < film.mp4.index(b"mdat")
+
+
+def test_the_longest_film_still_has_its_index_in_front() -> None:
+    long = render_video("rain", seed=1, width=256, height=256, seconds=12, fps=60)
+    assert long.frames == 720
+    assert 0 < long.mp4.index(b"moov") < long.mp4.index(b"mdat")
+
+
+def test_a_film_is_the_same_every_time(film: SketchVideo) -> None:
+    again = render_video("two swans on a lake, snowing", seed=3, width=320, height=256, seconds=0.75, fps=8)
+    assert again.mp4 == film.mp4
+
+
+@pytest.mark.parametrize("wrong", [{"seconds": 0}, {"seconds": 31}, {"fps": 0}, {"fps": 61}, {"width": 321}])
+def test_a_film_out_of_bounds_is_refused(wrong: dict[str, int]) -> None:
+    asked = {"seed": 1, "width": 320, "height": 256, "seconds": 1, "fps": 8} | wrong
+    with pytest.raises(ValueError, match="refused"):
+        render_video("a hill", **asked)

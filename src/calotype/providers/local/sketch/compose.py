@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from calotype.providers.local.sketch import growth, place, sky, terrain, water, weather, worlds
+from calotype.providers.local.sketch import ground, growth, place, sky, terrain, water, weather, worlds
 from calotype.providers.local.sketch.chance import Chance
 from calotype.providers.local.sketch.colour import eight_bit, hexed, mix, times
 from calotype.providers.local.sketch.layers import Layer, Motion, Stage, lay
@@ -42,13 +42,12 @@ def flatten(composition: Composition) -> Image.Image:
     canvas = composition.base.copy()
     for layer in composition.layers:
         lay(canvas, layer.image, layer.x, layer.y)
-    return Image.fromarray(grade(np.asarray(canvas), vignette(composition.stage, canvas.size)))
+    return Image.fromarray(grade(np.asarray(canvas), vignette(canvas.size)))
 
 
-def vignette(stage: Stage, size: tuple[int, int]) -> np.ndarray:
+def vignette(size: tuple[int, int]) -> np.ndarray:
     """How much of its light each pixel keeps, as a uint16 share of 256."""
     width, height = size
-    del stage
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
     share = 1.0 - 0.15 * np.clip(x * x * 0.55 + y * y * 0.55 - 0.25, 0, 1)
@@ -116,7 +115,7 @@ class _Outdoors:
         for figure in (p for p in placed if p.home in ("afloat", "swim")):
             self._afloat(figure)
         if self.shore < stage.height:
-            self._add([terrain.ground(scene, palette, stage, chance, int(self.shore))])
+            self._add([ground.ground(scene, palette, stage, chance, int(self.shore))])
             if scene.water == "sea":
                 self._add([water.surf(palette, stage, chance, int(self.shore))])
         self._stand(placed, dry)
@@ -214,8 +213,8 @@ class _Outdoors:
         small = Image.new("L", (64, 32), 0)
         ImageDraw.Draw(small).ellipse((10, 8, 54, 24), fill=255)
         mask = small.filter(ImageFilter.GaussianBlur(3.5)).resize((wide, tall), Image.Resampling.BICUBIC)
-        ground = terrain.ground_colours(self.scene, self.palette)[0]
-        shade = Image.new("RGBA", (wide, tall), eight_bit(times(ground, (0.28, 0.27, 0.42))))
+        near_ground = ground.ground_colours(self.scene, self.palette)[0]
+        shade = Image.new("RGBA", (wide, tall), eight_bit(times(near_ground, (0.28, 0.27, 0.42))))
         shade.putalpha(mask.point(lambda value: int(value * 0.5)))
         lean = width * 0.07 * (-1 if self.from_right else 1)
         self._add([Layer(shade, int(x - wide / 2 + lean), int(foot - tall * 0.56), near)])

@@ -30,7 +30,13 @@ class Nursery:
                              Image.Resampling.BILINEAR, reducing_gap=1.5)  # fmt: skip
 
     def _draw(self, art: str, tint: str | None) -> Image.Image:
-        return coloured(rasterise(drawing(art), max(96, round(self._stage.unit * 0.34))), tint, people=False)
+        return coloured(
+            rasterise(
+                drawing(art), max(96, round(self._stage.unit * (0.52 if "forest" in self._scene.backdrops else 0.34)))
+            ),
+            tint,
+            people=False,
+        )
 
     def _light(self, art: str, depth: float, tint: str | None) -> Image.Image:
         palette = self._palette

@@ -29,7 +29,7 @@ class Palette(msgspec.Struct, frozen=True):
 _HOURS = {
     "dawn": Palette(
         sky=(hexed("#5b74bd"), hexed("#c7a3cf"), hexed("#ffdcb8")), light=(0.98, 0.87, 0.88), haze=hexed("#eec9c4"),
-        glow=hexed("#fff1d0"), cloud=hexed("#ffe6dc"), cloud_shade=hexed("#c9a5c4"), sun_height=0.16,
+        glow=hexed("#fff1d0"), cloud=hexed("#ffe6dc"), cloud_shade=hexed("#c9a5c4"), sun_height=0.30,
     ),
     "day": Palette(
         sky=(hexed("#3c8ee4"), hexed("#7cc1f4"), hexed("#d8effa")), light=(1.0, 1.0, 1.0), haze=hexed("#c9e4f4"),
@@ -37,11 +37,11 @@ _HOURS = {
     ),
     "golden": Palette(
         sky=(hexed("#5f9bd0"), hexed("#f0cf9c"), hexed("#ffe3a4")), light=(1.06, 0.92, 0.74), haze=hexed("#f8d9a4"),
-        glow=hexed("#fff2c0"), cloud=hexed("#fff0d6"), cloud_shade=hexed("#e3b58c"), sun_height=0.30,
+        glow=hexed("#fff2c0"), cloud=hexed("#fff0d6"), cloud_shade=hexed("#e3b58c"), sun_height=0.36,
     ),
     "sunset": Palette(
         sky=(hexed("#44407f"), hexed("#d9607c"), hexed("#ffb766")), light=(0.95, 0.72, 0.68), haze=hexed("#e98f78"),
-        glow=hexed("#ffe9a8"), cloud=hexed("#ffb58a"), cloud_shade=hexed("#a2578a"), sun_height=0.12, dark=False,
+        glow=hexed("#ffe9a8"), cloud=hexed("#ffb58a"), cloud_shade=hexed("#a2578a"), sun_height=0.29, dark=False,
     ),
     "dusk": Palette(
         sky=(hexed("#27306c"), hexed("#69579f"), hexed("#e79aa2")), light=(0.64, 0.60, 0.82), haze=hexed("#a07aa8"),

@@ -60,6 +60,7 @@ class _Placer:
         self.figures = scene.figures
         self.stage, self.field = stage, field
         self.rng = chance.stream("place")
+        self.side = float(self.rng.choice([-1.0, 1.0]))
         self.variety = int(self.rng.integers(8))
         self.left, self.frame = float(stage.margin), float(stage.width - 2 * stage.margin)
         self.arts = vocabulary().arts
@@ -170,9 +171,24 @@ class _Placer:
         for number, row in enumerate(rows):
             if row:
                 alone = sum(1 for other in rows if other) == 1
-                self._row(row, heights, top + (bottom - top) * (0.62 if alone else (0.26, 0.52, 0.86)[number]), number)
+                paired = not alone and len(row) == 1
+                self._row(
+                    row,
+                    heights,
+                    top + (bottom - top) * (0.62 if alone else (0.26, 0.52, 0.86)[number]),
+                    number,
+                    paired=paired,
+                )
 
-    def _row(self, row: list[tuple[int, int]], heights: dict[tuple[int, int], float], foot: float, number: int) -> None:
+    def _row(
+        self,
+        row: list[tuple[int, int]],
+        heights: dict[tuple[int, int], float],
+        foot: float,
+        number: int,
+        *,
+        paired: bool,
+    ) -> None:
         back = (0.82, 0.92, 1.0)[number] if len(row) > 1 else 1.0
         widths = [heights[item] * back * self._ratio(*item) for item in row]
         room = self.frame * 0.92
@@ -192,7 +208,8 @@ class _Placer:
                 + float(self.rng.uniform(-0.3, 0.3)) * max(0.0, self.frame * 0.9 - used)
             )
         else:
-            offset = float(self.rng.choice([-1.0, 1.0])) * float(self.rng.uniform(0.02, 0.14))
+            side = self.side if number < 2 else -self.side
+            offset = side * float(self.rng.uniform(0.12, 0.2) if paired else self.rng.uniform(0.02, 0.12))
             start = self.left + self.frame * (0.5 + offset) - widths[0] / 2
         x = start
         for slot, (index, copy) in enumerate(row):
@@ -254,7 +271,7 @@ class _Placer:
             height = self.stage.unit * self._share(figure, tallest) * 0.86 * (len(free) + len(standing)) ** -0.3
             best: tuple[float, Placement] | None = None
             for attempt in range(30):
-                spread = 0.06 if len(free) == 1 and not standing else 0.38
+                spread = 0.07 if len(free) == 1 and not standing else 0.18 if not taken else 0.38
                 centre = self.left + self.frame * (0.5 + float(self.rng.uniform(-spread, spread)))
                 ceiling = top if bottom > top else self.stage.height
                 middle = ceiling * (0.5 + float(self.rng.uniform(-spread, spread)) * 0.9)

@@ -291,6 +291,8 @@ class _Reader:
         if setting == "outdoors" and ground is None:
             for place in backdrops:
                 ground = ground or self.words.brings.get(place)
+        if water is None and "island" in backdrops:
+            water = "sea"
         grounded = any(figure.home in ("ground", "plant", "surface") for figure in self.figures)
         if water == "beach" or (water == "sea" and grounded):
             water, ground = "sea", ground or "sand"
@@ -340,7 +342,7 @@ class _Reader:
     def _home_place(self, native: set[str]) -> tuple[list[str], str | None, str | None]:
         """Where the subjects are at home when the prompt names no place: backdrops, ground, water."""
         for place in sorted(native):
-            if place in ("snow", "grass", "sand"):
+            if place in ("snow", "grass", "sand", "savanna"):
                 return [], place, None
             if place in ("sea", "beach", "lake", "river"):
                 return [], None, place

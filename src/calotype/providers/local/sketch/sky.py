@@ -57,7 +57,9 @@ def clouds(scene: Scene, palette: Palette, stage: Stage, chance: Chance) -> list
     if "clear" in scene.weather or scene.ground in ("regolith",):
         return []
     number = 9 if heavy else 8 if "clouds" in scene.weather else int(rng.integers(2, 5))
-    if scene.sky & {"rainbow", "aurora", "milky_way"}:
+    if scene.sky & {"aurora", "milky_way", "stars"} and "clouds" not in scene.weather:
+        return []
+    if "rainbow" in scene.sky:
         number = 2
     elif palette.dark and not heavy:
         number = 7 if "clouds" in scene.weather else int(rng.integers(1, 4))

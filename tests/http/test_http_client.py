@@ -301,6 +301,15 @@ async def test_a_stream_that_breaks_may_have_been_sent(upstream):
                 _ = [chunk async for chunk in answer.chunks()]
 
 
+async def test_a_head_has_no_body_to_be_too_large(upstream):
+    async def whole(request: web.Request) -> web.Response:
+        return web.Response(body=b"x" * 1000)
+
+    async with web_server(web.get("/", whole)) as url:
+        answer = await upstream.perform(HttpRequest("HEAD", url, max_bytes=10))
+    assert (answer.headers["content-length"], answer.body) == ("1000", b"")
+
+
 async def test_cookies_of_one_answer_are_not_sent_with_the_next(upstream):
     async def cookie(request: web.Request) -> web.Response:
         return web.Response(text=request.headers.get("Cookie", "none"), headers={"Set-Cookie": "a=1"})

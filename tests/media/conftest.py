@@ -1,13 +1,13 @@
 """A real store and a real server to download from."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from calotype.http import Guard
-from calotype.media import store as store_module
+from calotype.kernel import points
 from calotype.media.local import LocalStore
 
 
@@ -26,12 +26,11 @@ async def guard() -> AsyncIterator[Guard]:
 
 
 @pytest.fixture
-def at_points() -> Iterator[list[str]]:
+def at_points(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Note the crash points that are passed."""
     passed: list[str] = []
-    store_module.on_point = passed.append
-    yield passed
-    store_module.on_point = None
+    monkeypatch.setattr(points, "on_point", passed.append)
+    return passed
 
 
 @pytest.fixture

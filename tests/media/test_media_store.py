@@ -141,16 +141,25 @@ async def test_a_cancelled_caller_does_not_undo_the_write(files):
     assert await files.exists("o/b.bin")
 
 
+async def test_closing_waits_for_what_was_submitted(tmp_path):
+    files = LocalStore(tmp_path / "m")
+    puts = [asyncio.ensure_future(files.put(f"o/{n}.bin", b"x")) for n in range(200)]
+    await asyncio.sleep(0)
+    await files.close()
+    assert all(put.done() for put in puts)
+    assert len({put.result().key for put in puts}) == 200
+
+
 CRASH = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from calotype.media import store
+from calotype.kernel import points
 from calotype.media.local import LocalStore
 
 async def main():
     files = LocalStore(Path(sys.argv[1]))
     await files.put("o/before.bin", b"kept")
-    store.on_point = lambda name: os.kill(os.getpid(), signal.SIGKILL) if name == sys.argv[2] else None
+    points.on_point = lambda name: os.kill(os.getpid(), signal.SIGKILL) if name == sys.argv[2] else None
     await files.put("o/a.bin", b"new")
 
 asyncio.run(main())

@@ -185,6 +185,8 @@ class Upstream:
         return self._session
 
     async def _read(self, response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+        if response.method == "HEAD":
+            return b""
         declared = response.content_length
         if declared is not None and "Content-Encoding" not in response.headers:
             if declared > max_bytes:

@@ -180,6 +180,8 @@ def _already_kept(store: Store, key_base: str) -> tuple[Stored, Kept] | None:
 def _held(output: Output | Encoded) -> bytes | Path | Encoded:
     if isinstance(output, Encoded):
         return output
+    if output.base64 is not None:
+        return Encoded(output.base64, output.content_type)
     if output.path is not None:
         return Path(output.path)
     if output.data is not None:

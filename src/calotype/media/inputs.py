@@ -125,6 +125,8 @@ class Inputs:
             raise Problem(
                 Code.INVALID_INPUT, f"The input could not be fetched. {error}", field=field, retryable=error.retryable
             ) from None
+        except OSError:
+            raise Problem(Code.UNAVAILABLE, "The media store could not write.", retry_after_s=5) from None
         return spool.body
 
     async def _keep(self, body: bytes | Path | Encoded, key_base: str, field: str | None) -> StoredInput:

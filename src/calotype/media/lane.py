@@ -24,6 +24,8 @@ class Lane:
         self._waiting: list[tuple[Callable[[], Ready], asyncio.Future[tuple[Stored, Any]]]] = []
         self._running = 0
         self._called = False
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def submit(self, prepare: Callable[[], Ready]) -> tuple[Stored, Any]:
         """Wait until what `prepare` returns is durable; a cancelled caller does not stop the write."""
@@ -32,6 +34,7 @@ class Lane:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[tuple[Stored, Any]] = loop.create_future()
         self._waiting.append((prepare, answer))
+        self._idle.clear()
         if not self._called and self._running < self._threads:
             self._called = True
             loop.call_soon(self._start, loop)  # soon, not now: what else this turn of the loop brings joins in
@@ -61,7 +64,10 @@ class Lane:
             else:
                 answer.set_result(result)
         self._start(loop)
+        if not self._running and not self._waiting:
+            self._idle.set()
 
     async def close(self) -> None:
-        """Finish what was started and end the threads."""
+        """Finish what was submitted and end the threads."""
+        await self._idle.wait()
         await asyncio.to_thread(self._pool.shutdown)

@@ -13,9 +13,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from calotype.kernel import points
 from calotype.kernel.errors import Code, Problem
 from calotype.media.lane import Lane
-from calotype.media.store import LARGE_BYTES, Ready, Stat, Stored, check_key, crash_point, designed
+from calotype.media.store import LARGE_BYTES, Ready, Stat, Stored, check_key, designed
 
 MAX_BATCH = 64
 SHARDS = 256
@@ -30,11 +31,11 @@ class LocalStore:
         self._objects = root / "objects"
         self._temp = root / "tmp"
         self._shards = [self._objects / f"{number:02x}" for number in range(SHARDS)]
-        fresh = not self._objects.is_dir()
-        for folder in (self._temp, *self._shards):
+        missing = [folder for folder in (self._temp, *self._shards) if not folder.is_dir()]
+        for folder in missing:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if fresh:
-            for folder in (self._objects, root):
+        if missing:
+            for folder in (self._objects, root, root.parent):
                 _sync_folder(folder)
         self._names = count()
         self._prefix = f"{os.getpid():x}-{os.urandom(6).hex()}"
@@ -114,7 +115,7 @@ class LocalStore:
                     write.undo()
                 writes.append(designed(error))
         _each(writes, _Write.sync)
-        crash_point("store.partial")
+        points.reach("store.partial")
         _each(writes, _Write.rename)
         failed: dict[Path, Exception] = {}
         for folder in {write.target.parent for write in writes if isinstance(write, _Write)}:
@@ -122,7 +123,7 @@ class LocalStore:
                 _sync_folder(folder)
             except OSError as error:
                 failed[folder] = designed(error)
-        crash_point("store.written")
+        points.reach("store.written")
         return [
             write if isinstance(write, Exception) else failed.get(write.target.parent) or (write.stored, write.facts)
             for write in writes

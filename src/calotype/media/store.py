@@ -14,15 +14,6 @@ LARGE_BYTES = 4 << 20
 
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*){0,7}\Z")
 
-on_point: Callable[[str], None] | None = None
-"""Called at the named crash points; set by tests only."""
-
-
-def crash_point(name: str) -> None:
-    """Mark an instant at which a test may end the process."""
-    if on_point is not None:
-        on_point(name)
-
 
 class StoreError(Exception):
     """The file could not be stored or read; nothing half-written is left under its key."""

@@ -23,6 +23,7 @@ _EXPIRED_ARTIFACTS = Sql("""
     SELECT job_id, n, key FROM artifact
     WHERE expires_at_ms <= :now_ms AND deleted_at_ms IS NULL ORDER BY expires_at_ms LIMIT :count
 """)
+_OF_JOB = Sql("SELECT job_id, n, key FROM artifact WHERE job_id = :job_id AND deleted_at_ms IS NULL")
 _MARK_ARTIFACT = Sql("UPDATE artifact SET deleted_at_ms = :now_ms, url = NULL WHERE job_id = :job_id AND n = :n")
 _EXPIRED_UPLOADS = Sql("SELECT id, key FROM upload WHERE expires_at_ms <= :now_ms ORDER BY expires_at_ms LIMIT :count")
 _DELETE_UPLOADS = Sql("DELETE FROM upload WHERE id {in:ids}")
@@ -54,6 +55,16 @@ async def sweep(db: Database, store: Store, *, clock: Clock | None = None, orpha
         temporary=await store.sweep_temp(now_ms - TEMP_AGE_MS),
         more=more or more_uploads,
     )
+
+
+async def forget_media(db: Database, store: Store, job_id: str, now_ms: int) -> int:
+    """Remove the files of one job before their time is up; returns how many there were."""
+    rows = await db.read(lambda tx: tx.rows(_OF_JOB, {"job_id": job_id}))
+    await store.delete([row[-1] for row in rows if row[-1]])
+    marks = [{"job_id": job, "n": n, "now_ms": now_ms} for job, n, _ in rows]
+    if marks:
+        await db.write(partial(_mark, marks=marks))
+    return len(marks)
 
 
 async def _in_batches(kind: Literal["artifact", "upload"], db: Database, store: Store, now_ms: int) -> tuple[int, bool]:

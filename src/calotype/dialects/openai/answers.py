@@ -1,0 +1,113 @@
+"""Answers in OpenAI's words: bodies, error bodies and the headers that ride on every one of them."""
+
+from typing import Any
+
+import msgspec
+
+from calotype.jobs.types import JobView
+from calotype.kernel.errors import Code, Problem
+from calotype.kernel.generation import DataClass
+from calotype.routing import Stamp
+from calotype.routing.stamp import routed
+
+JSON = (b"content-type", b"application/json")
+Headers = list[tuple[bytes, bytes]]
+
+_encode = msgspec.json.Encoder().encode
+
+STATUS: dict[Code, int] = {Code.INVALID_INPUT: 400, Code.MODERATED: 400}
+"""Where this dialect's status differs from the usual one of a code."""
+
+_TYPES: dict[int, str] = {
+    401: "authentication_error",
+    402: "insufficient_quota",
+    403: "permission_error",
+    429: "rate_limit_error",
+}
+_FINAL = frozenset({Code.UPSTREAM_FAILED, Code.TIMEOUT, Code.CANCELED, Code.PLANNED, Code.INTERNAL})
+"""Codes a client must not send the same request again for by itself (`x-should-retry: false`)."""
+
+MAX_WARNINGS_BYTES = 4096
+
+
+def error_status(problem: Problem) -> int:
+    """Return the HTTP status of a problem in this dialect."""
+    return STATUS.get(problem.code, problem.status)
+
+
+def error_object(problem: Problem) -> dict[str, Any]:
+    """Return OpenAI's error object; `data` carries facts such as needed and available micro-USD."""
+    status = error_status(problem)
+    kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    error: dict[str, Any] = {
+        "message": problem.message, "type": kind, "code": problem.code.value, "param": problem.field,
+    }  # fmt: skip
+    if problem.data:
+        error["data"] = problem.data
+    return error
+
+
+def error_answer(problem: Problem, stamp: Stamp) -> tuple[int, Headers, bytes]:
+    """Return status, headers and body of a refusal."""
+    headers: Headers = [JSON, *stamp_headers(stamp)]
+    if problem.retry_after_s is not None:
+        headers.append((b"retry-after", str(max(1, round(problem.retry_after_s))).encode()))
+        headers.append((b"retry-after-ms", str(max(1, int(problem.retry_after_s * 1000))).encode()))
+    if problem.code in _FINAL or (problem.status >= 500 and not problem.retryable):
+        headers.append((b"x-should-retry", b"false"))
+    return error_status(problem), headers, _encode({"error": error_object(problem)})
+
+
+def stamp_headers(stamp: Stamp) -> Headers:
+    """Return the `x-phi-*` headers (`wire/products.md A4`)."""
+    return [(name.encode(), value.encode()) for name, value in stamp.headers().items()]
+
+
+def stamp_of(view: JobView) -> Stamp:
+    """Say how a job was routed and what it cost: the quote while it runs, what was captured once it ended.
+
+    An unmetered key is told the price it would have paid.
+    """
+    job = view.job
+    ended = job.ended
+    cost = job.quote_micro
+    if ended and job.plan.metered:
+        cost = job.charged_micro or 0
+    elif ended and job.charged_micro is None:
+        cost = 0
+    return Stamp(
+        data_class=job.data_class,
+        routed=routed(job.model, job.provider, job.region, job.data_class),
+        attempts=job.attempt,
+        cost_micro=cost,
+        verified=bool(job.result.usage) if job.result is not None and job.plan.quote.measured else None,
+    )
+
+
+def job_headers(view: JobView) -> Headers:
+    """Return the headers of an answer that carries a job."""
+    headers: Headers = [JSON, *stamp_headers(stamp_of(view)), (b"x-calotype-job-id", view.id.encode())]
+    if view.warnings:
+        text = msgspec.json.encode(view.warnings)
+        if len(text) <= MAX_WARNINGS_BYTES and text.isascii():
+            headers.append((b"x-calotype-warnings", text))
+        else:
+            headers.append((b"x-calotype-warnings", _encode([_ascii(one)[:300] for one in view.warnings[:10]])))
+    return headers
+
+
+def failure_answer(view: JobView) -> tuple[int, Headers, bytes]:
+    """Return status, headers and body for a job that did not succeed; its hold is already released."""
+    problem = view.problem or Problem(Code.INTERNAL, "The job ended without a reason.")
+    status, headers, body = error_answer(problem, refusal_stamp(view.job.data_class))
+    kept = [pair for pair in headers if not pair[0].startswith(b"x-phi") and pair != JSON]
+    return status, job_headers(view) + kept, body
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "replace").decode()
+
+
+def refusal_stamp(data_class: DataClass = DataClass.GENERAL) -> Stamp:
+    """Return the stamp of a refusal: nothing was tried, nothing is charged."""
+    return Stamp(data_class=data_class)

@@ -1,0 +1,80 @@
+"""The OpenAI dialect as one small ASGI application with its own 404, 405 and error shape."""
+
+from collections.abc import Awaitable, Callable
+
+from calotype.dialects.door import Exchange, Receive, Scope, Send
+from calotype.dialects.openai.answers import error_answer, refusal_stamp
+from calotype.dialects.openai.desk import Desk
+from calotype.dialects.openai.files import create_file, delete_file, get_file, list_files
+from calotype.dialects.openai.images import create_image
+from calotype.dialects.openai.listing import get_model, get_models, get_pricing
+from calotype.dialects.openai.video_calls import create_video, delete_video, get_video, list_videos
+from calotype.kernel.errors import Code, Problem
+from calotype.kernel.generation import DataClass
+
+PREFIXES = ("/api/v1", "/v1")
+Handler = Callable[[Desk, Exchange], Awaitable[None]]
+
+EXACT: dict[tuple[str, str], Handler] = {
+    ("POST", "/images/generations"): create_image,
+    ("POST", "/videos/generations"): create_video,
+    ("POST", "/videos"): create_video,
+    ("GET", "/videos"): list_videos,
+    ("GET", "/models"): get_models,
+    ("GET", "/pricing"): get_pricing,
+    ("POST", "/files"): create_file,
+    ("GET", "/files"): list_files,
+}
+BELOW: tuple[tuple[str, str, Handler], ...] = (
+    ("GET", "/videos/", get_video),
+    ("DELETE", "/videos/", delete_video),
+    ("GET", "/models/", get_model),
+    ("GET", "/files/", get_file),
+    ("DELETE", "/files/", delete_file),
+)
+
+
+class OpenAIDialect:
+    """Serves `/v1/*` and the same paths under `/api/v1/`."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; every problem becomes OpenAI's error body."""
+        x = Exchange(scope, receive, send)
+        try:
+            await self._route(x)(self._desk, x)
+        except Problem as problem:
+            await x.answer(*error_answer(problem, refusal_stamp(_data_class(x))))
+
+    def _route(self, x: Exchange) -> Handler:
+        method, path = x.scope["method"], path_below(x.scope)
+        handler = EXACT.get((method, path))
+        if handler is not None:
+            return handler
+        allowed = {known for known, exact in EXACT if exact == path}
+        for known, prefix, below in BELOW:
+            if path.startswith(prefix) and len(path) > len(prefix):
+                if known == method:
+                    x.rest = path[len(prefix) :]
+                    return below
+                allowed.add(known)
+        if allowed:
+            raise Problem(Code.METHOD_NOT_ALLOWED, f"{method} is not offered here; use {', '.join(sorted(allowed))}.")
+        raise Problem(Code.NOT_FOUND, f"There is nothing at {method} {path[:100]}; see /docs.")
+
+
+def path_below(scope: Scope) -> str:
+    """Return the path below the dialect's prefix, still percent-encoded, for ids may hold `%2F`."""
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    path = raw.decode("latin-1").partition("?")[0]
+    for prefix in PREFIXES:
+        if path.startswith(prefix):
+            path = path[len(prefix) :]
+            break
+    return path.rstrip("/") or "/"
+
+
+def _data_class(x: Exchange) -> DataClass:
+    return DataClass.PHI if x.headers.get(b"x-phi", b"").strip().lower() == b"true" else DataClass.GENERAL

@@ -1,0 +1,83 @@
+"""What every handler of the dialect needs, in one place."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from calotype.catalog import Catalog
+from calotype.dialects.door import Door, Exchange
+from calotype.jobs.engine import Engine
+from calotype.kernel.generation import Context
+from calotype.media.artifacts import Artifact
+from calotype.media.signing import Signer
+from calotype.media.store import Store
+from calotype.media.uploads import Upload, Uploads
+
+NAME = "openai"
+
+
+class Desk:
+    """The dialect's neighbours, and the signed URLs it hands out."""
+
+    def __init__(
+        self,
+        *,
+        door: Door,
+        engine: Engine,
+        catalog: Catalog,
+        available: frozenset[str],
+        signer: Signer,
+        store: Store,
+        uploads: Uploads,
+        url_lifetime_s: int,
+        public_url: str | None,
+    ) -> None:
+        self.door = door
+        self.engine = engine
+        self.catalog = catalog
+        self.available = available
+        self.store = store
+        self.uploads = uploads
+        self.started_at = int(time.time())
+        self._signer = signer
+        self._url_lifetime_ms = url_lifetime_s * 1000
+        self._public_url = (public_url or "").rstrip("/")
+
+    def with_options(self, context: Context, *, allow_preview: bool | None, webhook_url: str | None) -> Context:
+        """Add to a context what the body says about it.
+
+        Raises:
+            Problem: `invalid_input` for a webhook that may not be called.
+
+        """
+        changes: dict[str, Any] = {}
+        if allow_preview:
+            changes["allow_preview"] = True
+        if webhook_url is not None:
+            changes["webhook"] = self.door.webhook(webhook_url, "webhook_url")
+        return msgspec.structs.replace(context, **changes) if changes else context
+
+    def url_of(self, x: Exchange) -> Callable[[Artifact], str]:
+        """Return the function that makes an artifact's URL: signed and short-lived, or the upstream's own."""
+        base = self._base(x)
+        latest_ms = int(time.time() * 1000) + self._url_lifetime_ms
+
+        def url_of(artifact: Artifact) -> str:
+            if not artifact.stored:
+                return artifact.url or ""
+            expires_at_ms = min(artifact.expires_at_ms, latest_ms)
+            return base + self._signer.path(artifact.key, artifact.content_type, expires_at_ms, artifact.name)
+
+        return url_of
+
+    def upload_url(self, x: Exchange, upload: Upload) -> str:
+        """Return a signed URL of an upload."""
+        expires_at_ms = min(upload.expires_at_ms, int(time.time() * 1000) + self._url_lifetime_ms)
+        return self._base(x) + self._signer.path(upload.key, upload.content_type, expires_at_ms, upload.filename)
+
+    def _base(self, x: Exchange) -> str:
+        if self._public_url:
+            return self._public_url
+        return f"{x.scope.get('scheme', 'http')}://{x.headers.get(b'host', b'localhost').decode('latin-1')}"

@@ -1,0 +1,193 @@
+"""The one listener: request ids, CORS, the paths of every dialect, health and metrics. Plain ASGI, no framework."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import structlog
+
+from calotype.dialects.door import Message, Receive, Scope, Send
+from calotype.kernel.ids import uuid7
+from calotype.telemetry import Metrics
+from calotype.telemetry.metrics import CONTENT_TYPE
+
+log = structlog.get_logger(__name__)
+
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+OPENAI_BELOW_API = ("images", "videos", "audio", "chat", "embeddings", "responses", "files", "models", "pricing")
+EXPOSED = (
+    b"x-request-id, x-calotype-job-id, x-calotype-warnings, x-phi-routed, x-phi-tier, x-phi-attempts, x-phi-cost-micro,"
+    b" x-phi-usage, openai-poll-after-ms, retry-after, retry-after-ms"
+)
+MAX_REQUEST_ID_CHARS = 100
+_encode = msgspec.json.Encoder().encode
+
+
+class Server:
+    """Dispatches by path (the surface contract, §1) and answers the house's own pages."""
+
+    def __init__(
+        self,
+        *,
+        openai: ASGIApp,
+        media: ASGIApp,
+        metrics: Metrics,
+        ready: Callable[[], Awaitable[dict[str, str]]],
+        documents: dict[str, tuple[str, bytes]],
+        cors_origins: list[str],
+        start: Callable[[], Awaitable[None]],
+        stop: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._openai = openai
+        self._media = media
+        self._metrics = metrics
+        self._ready = ready
+        self._documents = documents
+        self._cors = frozenset(origin.encode() for origin in cors_origins)
+        self._start = start
+        self._stop = stop
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection's request, or the server's own life."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        request_id, origin = _request_id(scope)
+        scope["calotype.request_id"] = request_id
+        extra = [(b"x-request-id", request_id.encode())]
+        if origin is not None:
+            extra += self._cors_headers(origin)
+        status = 500
+        started = False
+
+        async def answer(message: Message) -> None:
+            nonlocal status, started
+            if message["type"] == "http.response.start":
+                status, started = message["status"], True
+                message["headers"] = [*message["headers"], *extra]
+            await send(message)
+
+        name, app = self._app_of(scope["path"])
+        self._metrics.in_flight.inc()
+        try:
+            if scope["method"] == "OPTIONS":
+                await _preflight(scope, answer)
+            else:
+                await app(scope, receive, answer)
+        except Exception:
+            log.exception("request_broke", request_id=request_id, dialect=name)
+            if not started:
+                await _broken(answer)
+        finally:
+            self._metrics.in_flight.dec()
+            self._metrics.answered(name, status, time.perf_counter() - began)
+
+    def _app_of(self, path: str) -> tuple[str, ASGIApp]:
+        if path.startswith("/v1/"):
+            return ("media", self._media) if path.startswith("/v1/media/") else ("openai", self._openai)
+        if path.startswith("/api/v1/"):
+            below = path[8:].partition("/")[0]
+            if below == "media":
+                return "media", self._media
+            if below in OPENAI_BELOW_API:
+                return "openai", self._openai
+        return "own", self._own
+
+    async def _own(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if scope["method"] not in ("GET", "HEAD"):
+            await _plain(send, 404, b'{"detail":"Not Found"}', "application/json")
+        elif path == "/healthz":
+            await _plain(send, 200, b'{"status":"ok"}', "application/json")
+        elif path == "/readyz":
+            problems = await self._ready()
+            body = {"status": "unavailable" if problems else "ok", **({"problems": problems} if problems else {})}
+            await _plain(send, 503 if problems else 200, _encode(body), "application/json")
+        elif path == "/metrics":
+            await _plain(send, 200, self._metrics.text(), CONTENT_TYPE)
+        elif path in self._documents:
+            kind, body_bytes = self._documents[path]
+            await _plain(send, 200, body_bytes, kind)
+        else:
+            await _plain(send, 404, b'{"detail":"Not Found"}', "application/json")
+
+    def _cors_headers(self, origin: bytes) -> list[tuple[bytes, bytes]]:
+        if b"*" in self._cors:
+            allowed = b"*"
+        elif origin in self._cors:
+            allowed = origin
+        else:
+            return []
+        return [
+            (b"access-control-allow-origin", allowed),
+            (b"access-control-expose-headers", EXPOSED),
+            (b"vary", b"origin"),
+        ]
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self._start()
+                except Exception as error:
+                    log.exception("start_failed")
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await self._stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def _request_id(scope: Scope) -> tuple[str, bytes | None]:
+    """Return the caller's own request id where it is harmless, else a new one; and the Origin header."""
+    given = origin = None
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given = value
+        elif name == b"origin":
+            origin = value
+    if given is not None and 0 < len(given) <= MAX_REQUEST_ID_CHARS:
+        text = given.decode("latin-1")
+        if text.isascii() and text.replace("-", "").replace("_", "").isalnum():
+            return text, origin
+    return uuid7(), origin
+
+
+async def _plain(send: Send, status: int, body: bytes, kind: str) -> None:
+    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _preflight(scope: Scope, send: Send) -> None:
+    wanted: Any = next((v for n, v in scope["headers"] if n == b"access-control-request-headers"), b"*")
+    headers = [
+        (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"),
+        (b"access-control-allow-headers", wanted[:1000]),
+        (b"access-control-max-age", b"86400"),
+        (b"content-length", b"0"),
+    ]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _broken(send: Send) -> None:
+    error = {"message": "The server made a mistake.", "type": "server_error", "code": "internal_error", "param": None}
+    body = _encode({"error": error})
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-should-retry", b"false"),
+    ]
+    await send({"type": "http.response.start", "status": 500, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

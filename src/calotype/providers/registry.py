@@ -37,12 +37,14 @@ KINDS: dict[str, Callable[[str, ProviderSettings], Runtime]] = {
 def build_runtimes(settings: Settings, *, scratch_dir: Path) -> dict[str, Runtime]:
     """Return a runtime for every provider instance in the settings, and `local`; no process or connection is opened.
 
+    `scratch_dir` is where this machine leaves what it made: the store's temporary folder, so that files are moved on.
+
     Raises:
         UnknownKind: a `kind` that is none of `KINDS`.
         ValueError: a setting that its adapter cannot use.
 
     """
-    runtimes: dict[str, Runtime] = {LOCAL: _local(settings.engine, scratch_dir / LOCAL)}
+    runtimes: dict[str, Runtime] = {LOCAL: _local(settings.engine, scratch_dir)}
     for name, provider in settings.providers.items():
         kind = provider.kind or name
         if kind == LOCAL and name == LOCAL:

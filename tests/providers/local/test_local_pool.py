@@ -40,7 +40,8 @@ class Begun(asyncio.Event):
 
 
 def task(name: str, tmp_path: Path, *calls: dict[str, Any]) -> Task:
-    return Task(f"chores:{name}", calls or ({},), str(tmp_path / uuid.uuid4().hex), "png")
+    calls = calls or ({},)
+    return Task(f"chores:{name}", calls, "png", tuple(str(tmp_path / uuid.uuid4().hex) for _ in calls))
 
 
 async def run(pool: Pool, work: Task, deadline_s: float = PATIENCE_S, begun: Begun | None = None) -> Any:
@@ -48,8 +49,9 @@ async def run(pool: Pool, work: Task, deadline_s: float = PATIENCE_S, begun: Beg
 
 
 async def whoami(pool: Pool, tmp_path: Path) -> list[str]:
-    done = await run(pool, task("whoami", tmp_path))
-    return Path(done.paths[0]).read_text().split(" ", 2)
+    work = task("whoami", tmp_path)
+    await run(pool, work)
+    return Path(work.paths[0]).read_text().split(" ", 2)
 
 
 async def begin_to_hang(pool: Pool, tmp_path: Path) -> tuple["asyncio.Task[Any]", int]:
@@ -75,9 +77,10 @@ def ends(pid: int) -> bool:
 
 async def test_a_task_ends_with_its_files_and_warnings_and_rising_progress(pool: Pool, tmp_path: Path) -> None:
     begun = Begun()
-    done = await run(pool, task("echo", tmp_path, {"seed": 1}, {"seed": 2}), begun=begun)
+    work = task("echo", tmp_path, {"seed": 1}, {"seed": 2})
+    done = await run(pool, work, begun=begun)
     assert isinstance(done, Done)
-    assert [Path(path).read_text() for path in done.paths] == ["[('seed', 1)]", "[('seed', 2)]"]
+    assert [Path(path).read_text() for path in work.paths] == ["[('seed', 1)]", "[('seed', 2)]"]
     assert done.warnings == ("echoed",)
     assert begun.fractions == [0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0]
 
@@ -178,7 +181,7 @@ async def test_refusals_and_errors_come_back_as_values_without_the_error_text(po
     broken = await run(pool, task("break_down", tmp_path))
     assert isinstance(broken, Broken)
     assert broken.error.startswith("RuntimeError in chores.py:")
-    missing = await run(pool, Task("no.such.module:f", ({},), str(tmp_path / "x"), "png"))
+    missing = await run(pool, Task("no.such.module:f", ({},), "png", (str(tmp_path / "x"),)))
     assert isinstance(missing, Broken)
 
 
@@ -204,7 +207,8 @@ async def main():
     pool = Pool(Limits(processes=2))
     async def run(name):
         def show(_): print(*pool.pids, flush=True)
-        await pool.run(Task(f"chores:{name}", ({},), f"{sys.argv[1]}/{name}", "png"), deadline_s=60, on_progress=show)
+        task = Task(f"chores:{name}", ({},), "png", (f"{sys.argv[1]}/{name}",))
+        await pool.run(task, deadline_s=60, on_progress=show)
     await asyncio.gather(run("echo"), run("hang"))
 
 asyncio.run(main())

@@ -29,14 +29,14 @@ class ProgressCallback(Protocol):
 class Task(Struct, frozen=True, tag="task"):
     """One piece of work: call `function` (`package.module:name`) once for each of `calls`.
 
-    Each call also gets `progress` and returns an object with `warnings` and, in an attribute named like the
-    `extension`, the bytes of a file; the worker makes `folder` and writes `0.<extension>`, `1.<extension>` … into it.
+    Each call also gets `progress` and returns an object with `warnings` and, in the attribute `result`, the bytes of a
+    file; they are written to the path of the same place in `paths`.
     """
 
     function: str
     calls: tuple[dict[str, Any], ...]
-    folder: str
-    extension: str
+    result: str
+    paths: tuple[str, ...]
 
 
 class Progress(Struct, frozen=True, tag="progress"):
@@ -46,9 +46,8 @@ class Progress(Struct, frozen=True, tag="progress"):
 
 
 class Done(Struct, frozen=True, tag="done"):
-    """Every file is written, in the order of the calls."""
+    """Every file is written."""
 
-    paths: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
 

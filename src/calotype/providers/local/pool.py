@@ -210,8 +210,10 @@ class _Worker:
         return reply
 
     def kill(self) -> None:
+        # not Process.kill: it reaps the process behind the event loop's back, and its exit status is lost
         if self.alive:
-            self._process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     async def ended(self) -> None:
         await self._process.wait()

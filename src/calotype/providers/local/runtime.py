@@ -1,7 +1,7 @@
 """This machine as a provider: its functions run in worker processes, and its results are files."""
 
 import asyncio
-import shutil
+import contextlib
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,14 +16,14 @@ from calotype.providers.local.pool import Limits, Pool, PoolBusy, WorkerLost
 
 LEFTOVER_AGE_S = 3600.0
 SWEEP_EVERY_S = 600.0
-_PREFIX = "task-"
+_PREFIX = "local-"
 
 
 class LocalRuntime(Runtime):
     """Runs the models of this machine, as many at once as there are worker processes.
 
-    Results are files under `scratch_dir`, which must be this runtime's own; whoever takes one deletes it, and what
-    nobody took is swept after an hour. Doing a call again gives the same bytes and costs nothing.
+    Results are files right in `scratch_dir`; whoever takes one moves or deletes it, and what nobody took is swept after
+    an hour. Doing a call again gives the same bytes and costs nothing.
     """
 
     kind = "local"
@@ -58,8 +58,9 @@ class LocalRuntime(Runtime):
             return _busy(self.pool.retry_after_s)
         await on_commit()
         await self._sweep()
-        folder = self._scratch_dir / f"{_PREFIX}{uuid.uuid4().hex}"
-        task = Task(model.function, arguments, str(folder), model.extension)
+        stem = self._scratch_dir / f"{_PREFIX}{uuid.uuid4().hex}"
+        paths = tuple(f"{stem}-{n}.{model.extension}" for n in range(len(arguments)))
+        task = Task(model.function, arguments, model.extension, paths)
         delivered = False
         try:
             outcome = await self._run(call.upstream_model, model, task, on_progress)
@@ -67,7 +68,7 @@ class LocalRuntime(Runtime):
             return outcome
         finally:
             if not delivered:
-                await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+                await asyncio.shield(asyncio.to_thread(_delete, paths))
 
     async def poll(self, handle: Handle) -> Outcome:  # noqa: ARG002  (there is nothing to ask for)
         """Never needed: a submit ends with the result."""
@@ -108,7 +109,7 @@ class LocalRuntime(Runtime):
                 return Failed(FailedKind.UPSTREAM, "The work failed.", detail=reply.error)
 
     async def _sweep(self) -> None:
-        """Delete, now and then, results that nobody took: their job ended in a crash."""
+        """Make the folder, and delete now and then results that nobody took: their job ended in a crash."""
         now_s = time.monotonic()
         if now_s - self._swept_s >= SWEEP_EVERY_S:
             self._swept_s = now_s
@@ -130,7 +131,7 @@ def _succeeded(name: str, model: LocalModel, task: Task, done: Done) -> Succeede
             height=first.get("height"),
             duration_s=seconds,
         )
-        for path in done.paths
+        for path in task.paths
     )
     facts: dict[str, Any] = {"engine": name, "is_ai_model": False, "label": model.label}
     if model.seeded:
@@ -139,12 +140,15 @@ def _succeeded(name: str, model: LocalModel, task: Task, done: Done) -> Succeede
     return Succeeded(outputs, data=facts, usage=usage, warnings=done.warnings)
 
 
+def _delete(paths: tuple[str, ...]) -> None:
+    for path in paths:
+        Path(path).unlink(missing_ok=True)
+
+
 def _delete_leftovers(scratch_dir: Path) -> None:
+    scratch_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     before = time.time() - LEFTOVER_AGE_S
-    for folder in scratch_dir.glob(f"{_PREFIX}*"):
-        try:
-            old = folder.stat().st_mtime < before
-        except OSError:  # somebody else just deleted it
-            continue
-        if old:
-            shutil.rmtree(folder, ignore_errors=True)
+    for path in scratch_dir.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(FileNotFoundError):  # somebody else just took it
+            if path.stat().st_mtime < before:
+                path.unlink()

@@ -64,6 +64,7 @@ def _confine(parent_pid: int, memory_bytes: int, niceness: int) -> None:
     if os.getppid() != parent_pid:
         os._exit(1)
     os.nice(niceness)
+    os.umask(0o077)
     for limit, value in (
         (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_FSIZE, MAX_FILE_BYTES),
@@ -101,23 +102,18 @@ def _answer(task: Task, send: Callable[[float], None]) -> Reply:
 def _perform(task: Task, send: Callable[[float], None]) -> Done:
     module, _, name = task.function.partition(":")
     function = getattr(importlib.import_module(module), name)
-    folder = Path(task.folder)
-    folder.mkdir(mode=0o700, parents=True)
-    paths: list[str] = []
     warnings: dict[str, None] = {}
     rising = _rising(send)
-    for index, arguments in enumerate(task.calls):
+    for index, (arguments, path) in enumerate(zip(task.calls, task.paths, strict=True)):
 
         def progress(fraction: float, done: int = index) -> None:
             rising((done + min(max(fraction, 0.0), 1.0)) / len(task.calls))
 
         made = function(**arguments, progress=progress)
-        path = folder / f"{index}.{task.extension}"
-        path.write_bytes(getattr(made, task.extension))
-        paths.append(str(path))
+        Path(path).write_bytes(getattr(made, task.result))
         warnings.update(dict.fromkeys(made.warnings))
         progress(1.0)
-    return Done(tuple(paths), tuple(warning[:MAX_WARNING_CHARS] for warning in list(warnings)[:MAX_WARNINGS]))
+    return Done(tuple(warning[:MAX_WARNING_CHARS] for warning in list(warnings)[:MAX_WARNINGS]))
 
 
 def _rising(send: Callable[[float], None]) -> Callable[[float], None]:

@@ -1,0 +1,227 @@
+"""A camera move over a still: pan or zoom with eased, sub-pixel sampling, encoded as H.264.
+
+The picture is turned into limited-range BT.709 planes once; each frame is then cut out of the planes with a window
+whose edges are fractions of a pixel, so nothing jumps from frame to frame and no colour is converted twice.
+"""
+
+import math
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from itertools import repeat
+from pathlib import Path
+
+import av
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from calotype.providers.local.messages import BadInput
+
+LABEL = "camera move over a still, no generated motion"
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+FRAME_RATES = (24, 25, 30)
+MAX_SECONDS = 20.0
+MAX_PIXELS = 80_000_000
+MIN_SIDE = 16
+LONG_SIDE = 1280
+MAX_RATIO = 3.0
+PAN_ZOOM = 1.12
+MAX_SLACK = 2.0
+ENLARGED = 2.0
+AHEAD = 4
+"""Frames that are ready before the encoder takes them."""
+
+Window = tuple[float, float, float, float]
+"""Left, top, right and bottom of what the camera sees, as parts of the picture's width and height."""
+
+# direction of travel as (x, y) from first to last frame; None stays in the middle
+PANS: dict[str, tuple[int, int]] = {
+    "pan-left": (-1, 0),
+    "pan-right": (1, 0),
+    "pan-up": (0, -1),
+    "pan-down": (0, 1),
+}
+MOTIONS = ("zoom-in", "zoom-out", *PANS, "static")
+
+
+class Clip(Struct, frozen=True):
+    """The film, and what its maker should know."""
+
+    mp4: bytes
+    warnings: tuple[str, ...] = ()
+
+
+def render(
+    *,
+    image: str,
+    seconds: float = 5.0,
+    fps: int = 24,
+    motion: str = "zoom-in",
+    width: int | None = None,
+    height: int | None = None,
+    progress: Callable[[float], None],
+) -> Clip:
+    """Film a still; the same input gives the same bytes. Without a size the picture's own shape is kept.
+
+    Raises:
+        BadInput: a value out of range, or a file that is not a picture.
+
+    """
+    if not 1 <= seconds <= MAX_SECONDS:
+        raise BadInput("seconds", f"seconds must be from 1 to {MAX_SECONDS:.0f}.")
+    if fps not in FRAME_RATES:
+        raise BadInput("fps", f"fps must be one of {', '.join(map(str, FRAME_RATES))}.")
+    if motion not in MOTIONS:
+        raise BadInput("motion", f"motion must be one of {', '.join(MOTIONS)}.")
+    picture = _open(image)
+    size = (width, height) if width and height else _own_size(picture)
+    zoom = _zoom(motion, seconds)
+    planes = _planes(_canvas(picture, size, zoom, motion))
+    progress(0.05)
+    warnings: tuple[str, ...] = ()
+    if max(size[0] / picture.width, size[1] / picture.height) * zoom > ENLARGED:
+        warnings = (f"the picture has {picture.width}x{picture.height} pixels and was enlarged to {size[0]}x{size[1]}",)
+    frames = round(seconds * fps)
+    windows = [_window(planes[0].size, size, zoom, motion, _eased(n / max(1, frames - 1))) for n in range(frames)]
+    return Clip(_encode(planes, windows, size, fps, lambda share: progress(0.05 + 0.95 * share)), warnings)
+
+
+def _open(path: str) -> Image.Image:
+    """Return the picture upright, in RGB, transparent parts white."""
+    try:
+        with Image.open(path, formats=FORMATS) as file:
+            if file.width * file.height > MAX_PIXELS:
+                raise BadInput("image_url", f"The image has more than {MAX_PIXELS // 1_000_000} million pixels.")
+            if min(file.size) < MIN_SIDE:
+                raise BadInput("image_url", f"The image must be at least {MIN_SIDE} pixels wide and high.")
+            file.draft("RGB", (4 * LONG_SIDE, 4 * LONG_SIDE))
+            upright = ImageOps.exif_transpose(file)
+            if not upright.has_transparency_data:
+                return upright.convert("RGB")
+            pane = Image.new("RGBA", upright.size, "white")
+            return Image.alpha_composite(pane, upright.convert("RGBA")).convert("RGB")
+    except BadInput:
+        raise
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
+        raise BadInput("image_url", f"This is not an image that can be read; send {', '.join(FORMATS)}.") from None
+
+
+def _zoom(motion: str, seconds: float) -> float:
+    """Return how close the camera comes: a longer film goes further, so that the speed stays pleasant."""
+    if motion == "static":
+        return 1.0
+    return PAN_ZOOM if motion in PANS else 1.0 + min(0.4, 0.1 + 0.02 * seconds)
+
+
+def _own_size(picture: Image.Image) -> tuple[int, int]:
+    """Return an even size of the picture's shape, its longer side `LONG_SIDE`."""
+    ratio = min(max(picture.width / picture.height, 1 / MAX_RATIO), MAX_RATIO)
+    width, height = (LONG_SIDE, LONG_SIDE / ratio) if ratio >= 1 else (LONG_SIDE * ratio, LONG_SIDE)
+    return 2 * round(width / 2), 2 * round(height / 2)
+
+
+def _canvas(picture: Image.Image, size: tuple[int, int], zoom: float, motion: str) -> Image.Image:
+    """Scale the picture so that the closest view has one pixel for each of the film's, and cut what is never seen."""
+    scale = max(size[0] / picture.width, size[1] / picture.height) * zoom
+    across, down = PANS.get(motion, (0, 0))
+    # a pan travels over what the film's shape leaves out, within reason
+    wide = min(picture.width * scale, size[0] * zoom * (MAX_SLACK if across else 1.0))
+    high = min(picture.height * scale, size[1] * zoom * (MAX_SLACK if down else 1.0))
+    left, top = (picture.width - wide / scale) / 2, (picture.height - high / scale) / 2
+    box = (left, top, left + wide / scale, top + high / scale)
+    return picture.resize((_even(wide), _even(high)), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
+
+
+def _even(length: float) -> int:
+    return 2 * math.ceil(length / 2)
+
+
+def _planes(canvas: Image.Image) -> tuple[Image.Image, Image.Image, Image.Image]:
+    """Return brightness and the two colour differences, limited range BT.709, the latter at half size."""
+    red, green, blue = (np.asarray(channel, dtype=np.float32) for channel in canvas.split())
+    bright = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    half = (canvas.width // 2, canvas.height // 2)
+    chroma = ((blue - bright) / 1.8556, (red - bright) / 1.5748)
+    cb, cr = (_plane(128.0 + part * (224 / 255)).resize(half, Image.Resampling.BOX) for part in chroma)
+    return _plane(16.0 + bright * (219 / 255)), cb, cr
+
+
+def _plane(values: NDArray[np.float32]) -> Image.Image:
+    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
+
+
+def _eased(part: float) -> float:
+    """Start and stop softly."""
+    return 0.5 - 0.5 * math.cos(math.pi * part)
+
+
+def _window(canvas: tuple[int, int], size: tuple[int, int], zoom: float, motion: str, part: float) -> Window:
+    """Return what the camera sees after that part of the move."""
+    near = zoom
+    if motion in ("zoom-in", "zoom-out"):
+        # equal steps of the exponent look like an even speed
+        near = zoom ** (part if motion == "zoom-in" else 1.0 - part)
+    wide = min(1.0, size[0] * zoom / near / canvas[0])
+    high = min(1.0, size[1] * zoom / near / canvas[1])
+    across, down = PANS.get(motion, (0, 0))
+    left = (1.0 - wide) * (0.5 + across * (part - 0.5))
+    top = (1.0 - high) * (0.5 + down * (part - 0.5))
+    return left, top, min(1.0, left + wide), min(1.0, top + high)
+
+
+def _frame(planes: tuple[Image.Image, ...], window: Window, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Cut one frame out of the planes, in the layout of yuv420p."""
+    width, height = size
+    parts = []
+    for plane, wanted in zip(planes, (size, (width // 2, height // 2), (width // 2, height // 2)), strict=True):
+        left, top, right, bottom = window
+        box = (left * plane.width, top * plane.height, right * plane.width, bottom * plane.height)
+        parts.append(np.asarray(plane.resize(wanted, Image.Resampling.BICUBIC, box=box)).reshape(-1))
+    return np.concatenate(parts).reshape(height * 3 // 2, width)
+
+
+def _frames(
+    planes: tuple[Image.Image, ...], windows: list[Window], size: tuple[int, int]
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield every frame in order; the next ones are cut while the encoder works."""
+    if len(set(windows)) == 1:
+        yield from repeat(_frame(planes, windows[0], size), len(windows))
+        return
+    with ThreadPoolExecutor(1) as ahead:
+        cut = deque(ahead.submit(_frame, planes, window, size) for window in windows[:AHEAD])
+        for window in windows[AHEAD:]:
+            yield cut.popleft().result()
+            cut.append(ahead.submit(_frame, planes, window, size))
+        while cut:
+            yield cut.popleft().result()
+
+
+def _encode(
+    planes: tuple[Image.Image, ...],
+    windows: list[Window],
+    size: tuple[int, int],
+    fps: int,
+    progress: Callable[[float], None],
+) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:  # moving the index to the front needs a real file
+        path = Path(folder) / "clip.mp4"
+        with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as film:
+            film.metadata["comment"] = LABEL
+            stream = film.add_stream("libx264", rate=fps, options={"preset": "veryfast", "crf": "19"})
+            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+            context = stream.codec_context
+            context.thread_count = 1  # more threads would not always give the same bytes
+            context.color_range, context.colorspace = 1, 1
+            context.color_primaries, context.color_trc = 1, 1
+            for number, pixels in enumerate(_frames(planes, windows, size)):
+                frame = av.VideoFrame.from_ndarray(pixels, format="yuv420p")
+                frame.pts, frame.time_base = number, Fraction(1, fps)
+                frame.color_range, frame.colorspace = 1, 1
+                film.mux(stream.encode(frame))
+                progress((number + 1) / len(windows))
+            film.mux(stream.encode())
+        return path.read_bytes()

@@ -1,8 +1,9 @@
 """A table of notes in the database of each test, and a listener at the named points."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+import structlog
 from notes import CREATE
 
 from calotype.db import Database
@@ -19,3 +20,10 @@ async def notes(db: Database) -> Database:
 def at_point(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], None]], None]:
     """Attach a listener to the named points for the length of a test."""
     return lambda listener: monkeypatch.setattr(points, "on_point", listener)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Failed writes are logged with their tracebacks, and here most failures are meant."""
+    with structlog.testing.capture_logs():
+        yield

@@ -4,6 +4,7 @@ import contextlib
 import os
 import select
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from enum import Enum, auto
@@ -153,11 +154,13 @@ class Server:
 
 
 @contextlib.contextmanager
-def server_of_its_own(folder: Path, runtime: Path) -> Iterator[Server]:
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(runtime))
-    server = Server(folder)
-    try:
-        yield server
-    finally:
-        server.stop()
-        server._server.cleanup()
+def server_of_its_own() -> Iterator[Server]:
+    # Not in pytest's own folder: the server runs as another user there, whom a second test run would shut out.
+    with tempfile.TemporaryDirectory(prefix="calotype-pg-", ignore_cleanup_errors=True) as folder:
+        os.environ.setdefault("XDG_RUNTIME_DIR", folder)
+        server = Server(Path(folder) / "pg")
+        try:
+            yield server
+        finally:
+            server.stop()
+            server._server.cleanup()

@@ -28,9 +28,8 @@ def proxy(url: str) -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="module")
-def crashing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("crashing")
-    with server_of_its_own(folder / "pg", tmp_path_factory.mktemp("run")) as server:
+def crashing() -> Iterator[Server]:
+    with server_of_its_own() as server:
         make_notes(server.url)
         yield server
 

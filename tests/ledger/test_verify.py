@@ -1,16 +1,19 @@
 """Whoever changes a row behind the ledger's back is found out, whichever row it is."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
-from moves import Hold, Settle, raw, together
+from moves import Hold, Settle, together
 
-from calotype.db import Database
+from calotype.db import Database, Sql, Store
+from calotype.db.connection import Connection, open_engine, store_of
 from calotype.kernel.ids import OrgId
 from calotype.ledger import verify as module
 from calotype.ledger.ledger import Ledger
 from calotype.ledger.types import JournalKind
-from calotype.ledger.verify import verify
+from calotype.ledger.verify import Difference, verify
 
 ACME, OTHER = OrgId("acme"), OrgId("other")
 FIRST = "(SELECT id FROM journal WHERE memo = 'first')"
@@ -81,20 +84,39 @@ TAMPERINGS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 
-def tamper(url: str, statements: tuple[str, ...]) -> None:
-    """Change rows as somebody who owns the database: without triggers, foreign keys and checks."""
-    with raw(url) as connection:
-        if url.startswith("sqlite"):
-            for table in ("journal", "entry"):
-                for verb in ("update", "delete"):
-                    connection.exec_driver_sql(f"DROP TRIGGER {table}_no_{verb}")
-            connection.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
-        else:
-            connection.exec_driver_sql("SET session_replication_role = replica")
-            for name in ("ck_account_funded", "ck_account_limit_not_negative"):
-                connection.exec_driver_sql(f"ALTER TABLE account DROP CONSTRAINT {name}")
+@contextmanager
+def owner(url: str) -> Iterator[Connection]:
+    """Connect as somebody who owns the database: without triggers, foreign keys and checks."""
+    engine = open_engine(url)
+    connection = Connection(engine, store_of(url))
+    if connection.store is Store.SQLITE:
+        unguarded = [
+            f"DROP TRIGGER {table}_no_{verb}" for table in ("journal", "entry") for verb in ("update", "delete")
+        ]
+        unguarded.append("PRAGMA ignore_check_constraints = ON")
+    else:
+        unguarded = ["SET session_replication_role = replica"]
+        unguarded += [
+            f"ALTER TABLE account DROP CONSTRAINT ck_account_{name}" for name in ("funded", "limit_not_negative")
+        ]
+    for statement in unguarded:
+        connection.reading().execute(Sql(statement))
+    try:
+        yield connection
+    finally:
+        connection.close()
+        engine.dispose()
+
+
+def found_after(connection: Connection, statements: tuple[str, ...]) -> tuple[Difference, ...]:
+    """Tamper, verify, and put everything back."""
+    tx = connection.begin()
+    try:
         for statement in statements:
-            assert connection.exec_driver_sql(statement).rowcount > 0, statement
+            assert tx.execute(Sql(statement)) > 0, statement
+        return verify(tx).differences
+    finally:
+        connection.rollback()
 
 
 @pytest.fixture
@@ -114,14 +136,11 @@ async def test_an_honest_ledger_adds_up_and_is_counted(used: Database) -> None:
     assert (verdict.accounts, verdict.journals, verdict.entries, verdict.holds, verdict.open_holds) == (2, 3, 6, 3, 1)
 
 
-@pytest.mark.parametrize(("rule", "statements"), TAMPERINGS, ids=[f"{n}-{r}" for n, (r, _) in enumerate(TAMPERINGS)])
-async def test_a_row_changed_behind_the_ledgers_back_is_found(
-    used: Database, database_url: str, rule: str, statements: tuple[str, ...]
-) -> None:
-    tamper(database_url, statements)
-    verdict = await used.read(verify, snapshot=True)
-    assert not verdict.ok
-    assert rule in {difference.rule for difference in verdict.differences}
+async def test_every_row_changed_behind_the_ledgers_back_is_found(used: Database, database_url: str) -> None:
+    with owner(database_url) as connection:
+        for rule, statements in TAMPERINGS:
+            assert rule in {difference.rule for difference in found_after(connection, statements)}, statements
+    assert (await used.read(verify, snapshot=True)).ok, "each was put back, so each was found by itself"
 
 
 def test_every_check_has_a_tampering_that_it_finds() -> None:
@@ -129,8 +148,8 @@ def test_every_check_has_a_tampering_that_it_finds() -> None:
 
 
 async def test_a_difference_names_the_row_and_both_amounts(used: Database, database_url: str) -> None:
-    tamper(database_url, ("UPDATE account SET posted_micro = 5000 WHERE id = 'org/acme'",))
-    (difference,) = (await used.read(verify, snapshot=True)).differences
+    with owner(database_url) as connection:
+        (difference,) = found_after(connection, ("UPDATE account SET posted_micro = 5000 WHERE id = 'org/acme'",))
     assert (difference.id, difference.expected, difference.found) == ("org/acme", 940, 5000)
 
 

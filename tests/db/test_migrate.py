@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from notes import engine_of
+from sqlalchemy.exc import DatabaseError
 
 from calotype.db import migrate
 
@@ -164,6 +165,28 @@ def test_an_empty_history_has_no_head(scripts: Path, empty_url: str) -> None:
         (scripts / "versions" / f"{name}.py").unlink()
     with pytest.raises(LookupError):
         migrate.head()
+
+
+OWN = """
+import sys
+from calotype.db import migrate
+migrate.upgrade(sys.argv[1])
+"""
+REWRITES = ("UPDATE journal SET memo = NULL", "DELETE FROM journal")
+
+
+async def test_the_packages_own_history_runs_in_a_process_that_knows_nothing_else(empty_url: str) -> None:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", OWN, empty_url)
+    assert await asyncio.wait_for(process.wait(), 60) == 0
+    assert migrate.current(empty_url) == migrate.head()
+    engine = engine_of(empty_url)
+    journal = "INSERT INTO journal (id, kind, org_id, created_at_ms) VALUES ('j', 'grant', 'acme', 1)"
+    with engine.begin() as connection:
+        connection.exec_driver_sql(journal)
+    for rewrite in REWRITES:
+        with engine.begin() as connection, pytest.raises(DatabaseError, match="append-only"):
+            connection.exec_driver_sql(rewrite)
+    engine.dispose()
 
 
 def test_the_packages_own_scripts_are_where_they_are_looked_for() -> None:

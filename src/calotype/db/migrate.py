@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 from calotype.db.connection import Fault, fault_of, open_engine, store_of
+from calotype.db.metadata import metadata  # also how a BigInteger is spelled on SQLite
 from calotype.db.sql import Store
 
 SCRIPTS = Path(__file__).parent / "migrations"
@@ -28,7 +29,7 @@ class UnknownRevisionError(Exception):
     """The database was written by a newer version of the server."""
 
 
-def config(connection: Connection | None = None, target_metadata: MetaData | None = None) -> Config:
+def config(connection: Connection | None = None, target_metadata: MetaData = metadata) -> Config:
     """Return Alembic's configuration; nothing is read from a file and logging stays as it is."""
     found = Config()
     found.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))

@@ -6,7 +6,7 @@ _attributes = context.config.attributes
 
 context.configure(
     connection=_attributes["connection"],
-    target_metadata=_attributes.get("target_metadata"),
+    target_metadata=_attributes["target_metadata"],
     render_as_batch=True,  # SQLite changes a table by making a new one
 )
 context.run_migrations()

@@ -10,7 +10,7 @@ from calotype.providers.local.sketch.colour import eight_bit, hexed, mix, times
 from calotype.providers.local.sketch.layers import Layer, Motion, Stage, lay
 from calotype.providers.local.sketch.palette import Palette, palette_of
 from calotype.providers.local.sketch.place import Field, Placement
-from calotype.providers.local.sketch.prompt import Figure, Scene
+from calotype.providers.local.sketch.prompt import Scene
 from calotype.providers.local.sketch.subjects import coloured, drawing, illuminate, rasterise
 from calotype.providers.local.sketch.words import vocabulary
 
@@ -73,7 +73,7 @@ class _Outdoors:
             wild = ("hills",) if "rainbow" in scene.sky else _WILD[int(rng.integers(len(_WILD)))]
             scene = msgspec.structs.replace(scene, backdrops=wild)
         self.scene, self.palette, self.chance = scene, palette, chance
-        homes = {figure.home for figure in scene.figures}
+        homes = {figure.home for index, figure in enumerate(scene.figures) if not _aboard(index, scene)}
         self.standing = bool(homes & {"ground", "plant", "surface"})
         level = 0.54 if self.standing else 0.66
         if scene.water is not None:
@@ -95,6 +95,7 @@ class _Outdoors:
         dry = (self.shore + stage.unit * 0.05, stage.height * 0.965)
         field = Field(ground=dry, water=(wet[0], wet[1]) if wet else None)
         placed = place.place(scene, stage, field, chance)
+        self.gallery = Gallery(scene, placed)
         self._add(sky.clouds(scene, palette, stage, chance))
         if "storm" in scene.weather:
             self._add([weather.lightning(palette, stage, chance)])
@@ -158,7 +159,7 @@ class _Outdoors:
                 self._subject(item, shadow=item.home not in ("air", "sky") and not item.anchored)
 
     def _subject(self, placed: Placement, *, shadow: bool) -> None:
-        image = painted(placed, self.scene.figures[placed.figure], self.palette, from_right=self.from_right)
+        image = painted(placed, self.gallery, self.palette, from_right=self.from_right)
         near = 0.3 if placed.home in ("air", "sky") else 0.85
         if shadow or (
             placed.anchored and abs(placed.order - placed.foot) < self.stage.unit * 0.1 and placed.home != "air"
@@ -173,7 +174,7 @@ class _Outdoors:
 
     def _afloat(self, placed: Placement) -> None:
         """Paint a boat or a swimmer: its mirror image on the water, itself above, its keel a little under."""
-        image = painted(placed, self.scene.figures[placed.figure], self.palette, from_right=self.from_right)
+        image = painted(placed, self.gallery, self.palette, from_right=self.from_right)
         swims = placed.home == "swim"
         keep = 0.74 if swims else 0.96
         cut = max(2, int(image.height * keep))
@@ -220,16 +221,45 @@ class _Outdoors:
         self._add([Layer(shade, int(x - wide / 2 + lean), int(foot - tall * 0.56), near)])
 
 
+def _aboard(index: int, scene: Scene) -> bool:
+    """Tell whether a figure travels on a boat, so that it needs no ground."""
+    return any(f.target == index and f.home == "afloat" and f.relation in ("in", "on", "riding") for f in scene.figures)
+
+
 _BACK_TO_FRONT = ["volcano", "mountains", "mesa", "skyline", "island", "dunes", "hills", "forest"]
 
 
-def painted(placed: Placement, figure: Figure, palette: Palette, *, from_right: bool) -> Image.Image:
+class Gallery:
+    """The subjects of one picture: each drawing is rasterised and recoloured once, at the largest size it has."""
+
+    def __init__(self, scene: Scene, placed: tuple[Placement, ...]) -> None:
+        self._scene = scene
+        self._tallest: dict[tuple[str, str, str | None], int] = {}
+        self._masters: dict[tuple[str, str, str | None], Image.Image] = {}
+        for one in placed:
+            key = self._key(one)
+            self._tallest[key] = max(self._tallest.get(key, 4), round(one.height))
+
+    def show(self, placed: Placement) -> Image.Image:
+        """Draw a placed subject to size and in its colour, not yet lit."""
+        key = self._key(placed)
+        if key not in self._masters:
+            raster = rasterise(drawing(placed.art, placed.tone), self._tallest[key])
+            self._masters[key] = coloured(raster, key[2], people=vocabulary().arts[placed.art].people)
+        master = self._masters[key]
+        size = max(2, round(placed.width)), max(4, round(placed.height))
+        image = master if size == master.size else master.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+        return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if placed.flip else image
+
+    def _key(self, placed: Placement) -> tuple[str, str, str | None]:
+        figure = self._scene.figures[placed.figure]
+        tone = placed.tone if vocabulary().arts[placed.art].people else ""
+        return placed.art, tone, figure.colour or placed.colour
+
+
+def painted(placed: Placement, gallery: Gallery, palette: Palette, *, from_right: bool) -> Image.Image:
     """Paint a placed subject as it looks there: drawn to size, recoloured, turned and lit."""
-    art = vocabulary().arts[placed.art]
-    image = rasterise(drawing(placed.art, placed.tone), max(4, round(placed.height)))
-    if placed.flip:
-        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    image = coloured(image, figure.colour or placed.colour, people=art.people)
+    image = gallery.show(placed)
     glowing = placed.art in (
         "fire",
         "fireworks",
@@ -268,10 +298,11 @@ def _world(scene: Scene, palette: Palette, chance: Chance, width: int, height: i
         base, rows = worlds.table(scene, palette, stage, chance), (height * 0.66, height * 0.93)
         palette = msgspec.structs.replace(palette, light=mix((1, 0.97, 0.93), palette.light, 0.35))
     placed = place.place(scene, stage, Field(ground=rows, water=None, floating=floating), chance)
+    gallery = Gallery(scene, placed)
     front = [layer for layer in layers if layer.near >= 0.7 and layer.motion == "glide"]
     stack = [layer for layer in layers if layer not in front]
     for item in placed:
-        image = painted(item, scene.figures[item.figure], palette, from_right=False)
+        image = painted(item, gallery, palette, from_right=False)
         grounded = item.home in ("ground", "plant", "surface", "afloat") and scene.setting != "space"
         grounded = grounded and (not floating or item.home in ("ground", "plant"))
         if grounded and not item.anchored:

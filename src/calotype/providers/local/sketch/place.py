@@ -10,7 +10,7 @@ from calotype.providers.local.sketch.subjects import TONES, Tone, drawing
 from calotype.providers.local.sketch.words import vocabulary
 
 _MOVES_THE_FIRST = frozenset({"on", "riding", "under", "behind", "front", "above", "in", "left", "right"})
-_MOVES_THE_SECOND = frozenset({"wearing", "holding"})
+_MOVES_THE_SECOND = frozenset({"wearing", "holding", "filled"})
 _AIR_HEIGHT = {"air": 0.17, "sky": 0.24}
 
 
@@ -152,7 +152,14 @@ class _Placer:
             return
         tallest = max(self._metres(self.figures[index]) for index in indexes)
         crowd = len(copies) ** -0.18
-        heights = {item: self.stage.unit * self._share(self.figures[item[0]], tallest) * crowd for item in copies}
+        carries = {other for other, relation in self.anchor.values() if relation in ("on", "riding", "filled")}
+        heights = {
+            item: self.stage.unit
+            * self._share(self.figures[item[0]], tallest)
+            * crowd
+            * (0.8 if item[0] in carries else 1.0)
+            for item in copies
+        }
         biggest = max(heights.values())
         rows: list[list[tuple[int, int]]] = [[], [], []]
         small = [item for item in copies if heights[item] < biggest * 0.72]
@@ -312,6 +319,14 @@ class _Placer:
             order += -0.3 if relation == "riding" else 0.3
             if relation == "riding":
                 centre += anchor.width * (-0.07 if anchor.flip else 0.07)
+            room = (foot - height * (0.27 if relation == "riding" else 0.03) - self.stage.height * 0.015) / 0.74
+            if height > room:
+                foot -= (height - room) * (0.27 if relation == "riding" else 0.03)
+                height = max(room, self.stage.unit * 0.06)
+        elif relation == "filled":
+            height = min(max(height, anchor.height * 0.6), anchor.height * 1.2, anchor.width * 1.5 / siblings / ratio)
+            centre = anchor.centre + shift * anchor.width * 0.6
+            foot, order = anchor.y + anchor.height * 0.4, order - 0.3
         elif relation == "in":
             height = min(height, anchor.height * 0.85, anchor.width * 0.75 / siblings / ratio)
             afloat = self.figures[anchor.figure].home == "afloat"
@@ -343,7 +358,7 @@ class _Placer:
                  height: float) -> tuple[float, float, float]:  # fmt: skip
         """Centre, foot and height of something worn or held."""
         words = vocabulary()
-        upright = self.arts[anchor.art].people or anchor.art in words.bodies
+        upright = self.arts[anchor.art].people or anchor.art in words.bodies or anchor.art in words.upright
         head = 0.5 if upright or anchor.width < anchor.height * 0.8 else (0.76 if anchor.flip else 0.24)
         centre = anchor.x + anchor.width * head
         if relation == "wearing" and figure.art in words.worn:

@@ -20,7 +20,7 @@ _SAME_IN_PLURAL = frozenset({"fish", "sheep", "deer", "salmon", "trout", "squid"
 _PUNCTUATION = frozenset(".,;:!?\n")
 
 Relation = Literal["on", "riding", "under", "beside", "front", "behind", "above", "in", "left", "right", "wearing",
-                   "holding"]  # fmt: skip
+                   "holding", "filled"]  # fmt: skip
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -142,6 +142,8 @@ class _Reader:
             self.copula = self.copula or word in ("is", "are", "was", "were")
             self.pending.article = self.pending.article or word in ("a", "an", "the", "this", "that")
             self.joining = self.joining or word in ("and", "with")
+            if word == "of" and self.figures and self.figures[-1].art in self.words.contains:
+                self.relation = "filled"
             return
         if kind == "negation":
             self.pending.negated = True
@@ -192,7 +194,7 @@ class _Reader:
             self.grounds.append(value)
         elif kind == "water":
             self.waters.append(value)
-        if kind == "water" and self.relation in ("on", "in"):
+        if kind == "water" and value != "beach" and self.relation in ("on", "in"):
             self._revise_last(on_water=True)
         if kind in ("sky", "weather", "surroundings") and self.relation == "in" and value in ("sky", "clouds"):
             self._revise_last(home="air")
@@ -209,7 +211,8 @@ class _Reader:
         count = min(asked, MAX_OF_A_KIND)
         if asked > MAX_OF_A_KIND:
             self.notes.append(f'drew {MAX_OF_A_KIND} of {asked} "{word}" (at most {MAX_OF_A_KIND} of a kind)')
-        target = len(self.figures) - 1 if self.relation is not None and self.figures else None
+        target = self._head() if self.relation is not None and self.figures else None
+        colour = pending.colour or self.words.dyed.get(word)
         if len(self.figures) >= MAX_KINDS:
             self.notes.append(f'not drawn: "{word}" (at most {MAX_KINDS} kinds of subject)')
         else:
@@ -217,7 +220,7 @@ class _Reader:
                 Figure(
                     art=art.name,
                     count=count,
-                    colour=pending.colour,
+                    colour=colour,
                     scale=pending.scale,
                     home=art.home,
                     relation=self.relation if target is not None else None,
@@ -227,6 +230,12 @@ class _Reader:
             )
         self.pending, self.relation, self.last_part, self.copula = _Pending(), None, None, False
         self.joining = False
+
+    def _head(self) -> int:
+        """Find the figure a relation speaks of: the last one, or what holds it."""
+        last = len(self.figures) - 1
+        figure = self.figures[last]
+        return figure.target if figure.relation == "filled" and figure.target is not None else last
 
     def _colour(self, value: str, word: str) -> None:
         if self.copula and self._paint_last(value):
@@ -262,22 +271,22 @@ class _Reader:
 
     def _pose(self, pose: str, word: str) -> None:
         row = self.words.poses[pose]
-        if self.figures and self.figures[-1].art in row:
-            self._revise_last(art=row[self.figures[-1].art])
-        else:
+        if not (self.figures and self.figures[-1].art in row):
             self.unknown.append(word)
+            return
+        for index in range(len(self.figures) - 1, -1, -1):
+            figure = self.figures[index]
+            self.figures[index] = msgspec.structs.replace(figure, art=row.get(figure.art, figure.art))
+            if not figure.joined:
+                break
 
-    def _revise_last(
-        self, *, home: str | None = None, colour: str | None = None, art: str | None = None, on_water: bool = False
-    ) -> None:
+    def _revise_last(self, *, home: str | None = None, colour: str | None = None, on_water: bool = False) -> None:
         if not self.figures:
             return
         last = self.figures[-1]
-        if on_water and last.home in ("ground", "plant", "surface"):
+        if on_water and last.relation is None and last.home in ("ground", "plant", "surface"):
             home = "afloat"
-        self.figures[-1] = msgspec.structs.replace(
-            last, home=home or last.home, colour=colour or last.colour, art=art or last.art
-        )
+        self.figures[-1] = msgspec.structs.replace(last, home=home or last.home, colour=colour or last.colour)
 
     def _scene(self, *, blank: bool) -> Scene:
         time = self._time()

@@ -64,6 +64,7 @@ def clouds(scene: Scene, palette: Palette, stage: Stage, chance: Chance) -> list
     elif palette.dark and not heavy:
         number = 7 if "clouds" in scene.weather else int(rng.integers(1, 4))
     found = []
+    sun = sun_place(scene, palette, stage, chance)
     for index in range(number):
         depth = float(rng.uniform(0.0, 1.0))
         span = stage.unit * (0.16 + 0.34 * depth) * (1.5 if heavy else 1.0)
@@ -73,6 +74,9 @@ def clouds(scene: Scene, palette: Palette, stage: Stage, chance: Chance) -> list
         top = stage.horizon * ((0.0 if heavy else 0.06) + 0.62 * (1 - depth) ** 1.2 * float(rng.uniform(0.7, 1.1)))
         if heavy:
             top -= image.height * 0.3
+        hides = x < sun[0] < x + image.width and top < sun[1] < top + image.height
+        if hides and not heavy and (palette.dark or scene.sky & {"sun", "moon", "crescent"}):
+            continue
         found.append(Layer(image, x, int(top), near=0.04 + 0.1 * depth, motion="drift", phase=0.4 + depth))
     return sorted(found, key=lambda layer: layer.near)
 

@@ -78,6 +78,7 @@ def _mesa(scene: Scene, palette: Palette, stage: Stage, chance: Chance) -> list[
             edge = np.clip((half - np.abs(x - centre)) / (stage.unit * 0.05), 0, 1)
             talus = np.clip((half + stage.unit * 0.1 - np.abs(x - centre)) / (stage.unit * 0.12), 0, 1) * 0.38
             line = np.maximum(line, rise * np.maximum(np.minimum(1, edge * 1.4), talus))
+        steep = np.gradient(line) < -0.15
         line = stage.horizon - line - stage.unit * 0.008 * profile(rng, stage.width, waves=30, octaves=2)
         layer = slope(stage, line, (1, 1, 1), (1, 1, 1), near=0.16 + 0.12 * index,
                        bottom=stage.horizon + int(stage.unit * 0.06))  # fmt: skip
@@ -86,7 +87,7 @@ def _mesa(scene: Scene, palette: Palette, stage: Stage, chance: Chance) -> list[
         level = ((stage.horizon - y + bend) / (stage.unit * 0.045)) % len(strata)
         table = np.array([palette.lit(tone, depth) for tone in strata], np.float32)
         colours = table[level.astype(np.int32)]
-        side = np.where(np.gradient(line) > 0.15, 0.8, 1.0).astype(np.float32)
+        side = np.where(steep, 0.84, 1.0).astype(np.float32)
         shade = 0.97 + 0.03 * profile(rng, stage.width, waves=40, octaves=1)
         colours = colours * (side * shade)[None, :, None]
         alpha = np.asarray(layer.image.getchannel("A"), np.float32) / 255

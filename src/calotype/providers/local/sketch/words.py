@@ -53,6 +53,9 @@ class Vocabulary(msgspec.Struct, frozen=True):
     bodies: dict[str, tuple[str, ...]]
     worn: dict[str, tuple[float, float]]
     scatter: dict[str, tuple[tuple[str, int, float], ...]]
+    contains: frozenset[str]
+    dyed: dict[str, str]
+    upright: frozenset[str]
     varied: frozenset[str]
     varied_colours: tuple[str, ...]
     night_bodies: frozenset[str]
@@ -110,6 +113,9 @@ def vocabulary() -> Vocabulary:
         bodies={name: tuple(row) for name, row in subjects["bodies"].items()},
         worn={name: (row[0], row[1]) for name, row in scenery["worn"].items()},
         scatter={name: tuple((art, n, tall) for art, n, tall in rows) for name, rows in scenery["scatter"].items()},
+        contains=frozenset(scenery["contains"]["arts"]),
+        dyed=scenery["dyed"],
+        upright=frozenset(scenery["upright"]["arts"]),
         varied=frozenset(scenery["varied"]["arts"]),
         varied_colours=tuple(scenery["varied"]["colours"]),
         night_bodies=frozenset(scenery["sky_is_night"]["bodies"]),

@@ -47,6 +47,9 @@ _POSTGRES_TIMEOUTS = {
 }
 """A server that vanished without a word is noticed within half a minute; the URL may say otherwise."""
 
+IDLE_S = 20.0
+"""A process that was paused in the middle of a batch loses it after this long, and with it the rows it locked."""
+
 _SQLITE_AGAIN = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_BUSY_SNAPSHOT", "SQLITE_BUSY_RECOVERY", "SQLITE_PROTOCOL"}
 _SQLITE_FULL = {"SQLITE_FULL", "SQLITE_READONLY", "SQLITE_NOMEM", "SQLITE_CANTOPEN"}
 
@@ -68,7 +71,7 @@ def fault_of(error: BaseException) -> Fault:
             return Fault.AGAIN
         if state.startswith("53"):  # insufficient resources: disk full, out of memory, too many connections
             return Fault.FULL if state == "53100" else Fault.LOST
-        if state.startswith(("57P", "08")) or (isinstance(error, psycopg.OperationalError) and not state):
+        if state.startswith(("57P", "08", "25P03")) or (isinstance(error, psycopg.OperationalError) and not state):
             return Fault.LOST
         return Fault.OTHER
     return Fault.OTHER
@@ -122,7 +125,7 @@ def open_engine(url: str) -> Engine:
 class Connection:
     """A connection with explicit transactions, owned by one thread."""
 
-    def __init__(self, engine: Engine, store: Store, *, read_only: bool = False) -> None:
+    def __init__(self, engine: Engine, store: Store, *, read_only: bool = False, idle_s: float = IDLE_S) -> None:
         self.store = store
         self._raw = engine.raw_connection()
         self._dbapi = cast("Any", self._raw.dbapi_connection)
@@ -130,6 +133,8 @@ class Connection:
         if read_only:
             statement = "PRAGMA query_only=ON" if store is Store.SQLITE else "SET default_transaction_read_only = on"
             self._cursor.execute(statement)
+        elif store is Store.POSTGRES:
+            self._cursor.execute(f"SET idle_in_transaction_session_timeout = {round(idle_s * 1000)}")
 
     def begin(self) -> Tx:
         """Open a writing transaction; on SQLite it takes the write lock at once."""

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from sqlalchemy.engine import make_url
 
-from calotype.db.connection import Connection, Fault, fault_of, open_engine, store_of
+from calotype.db.connection import IDLE_S, Connection, Fault, fault_of, open_engine, store_of
 from calotype.db.sql import Store
 from calotype.db.tx import Tx
 from calotype.db.writer import MAX_BATCH, MAX_WAITING, PATIENCE_S, Command, Writer
@@ -32,6 +32,7 @@ class Database:
         max_batch: int = MAX_BATCH,
         max_waiting: int = MAX_WAITING,
         patience_s: float = PATIENCE_S,
+        idle_s: float = IDLE_S,
     ) -> None:
         self.url = url
         self.store: Store = store_of(url)
@@ -39,7 +40,7 @@ class Database:
             Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._engine = open_engine(url)
         self.writer = Writer(
-            lambda: Connection(self._engine, self.store),
+            lambda: Connection(self._engine, self.store, idle_s=idle_s),
             max_batch=max_batch,
             max_waiting=max_waiting,
             patience_s=patience_s,

@@ -49,9 +49,10 @@ def build_runtimes(settings: Settings, *, scratch_dir: Path) -> dict[str, Runtim
         kind = provider.kind or name
         if kind == LOCAL and name == LOCAL:
             continue
-        if kind not in KINDS:
+        if kind not in KINDS or name == LOCAL:
             known = ", ".join(sorted(KINDS))
-            raise UnknownKind(f"providers.{name}.kind: {kind!r} is not a kind of provider; use one of {known}")
+            choice = f"use {LOCAL}, which is this machine's name" if name == LOCAL else f"use one of {known}"
+            raise UnknownKind(f"providers.{name}.kind: {kind!r} is not a kind of provider here; {choice}")
         runtimes[name] = KINDS[kind](name, provider)
     return runtimes
 

@@ -35,6 +35,16 @@ def hang(*, progress: Progress) -> Made:
     raise AssertionError
 
 
+def half(*, prompt: str, seed: int, progress: Progress) -> Made:
+    """Finish a first call and hang in the second."""
+    if seed == _first.setdefault("seed", seed):
+        return Made(prompt.encode())
+    return hang(progress=progress)
+
+
+_first: dict[str, int] = {}
+
+
 def leave(*, progress: Progress) -> Made:
     os._exit(7)
 

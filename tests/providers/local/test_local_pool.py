@@ -1,7 +1,9 @@
 """Worker processes: what one task does to them, and what they never do to the server."""
 
 import asyncio
+import contextlib
 import os
+import random
 import select
 import signal
 import subprocess
@@ -165,8 +167,9 @@ async def test_a_process_killed_while_idle_costs_nothing(pool: Pool, tmp_path: P
     await whoami(pool, tmp_path)
     (pid,) = pool.pids
     os.kill(pid, signal.SIGKILL)
-    while pool.pids:
-        await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE_S):
+        while pool.pids:
+            await asyncio.sleep(0)
     assert isinstance(await run(pool, task("echo", tmp_path)), Done)
 
 
@@ -183,6 +186,43 @@ async def test_refusals_and_errors_come_back_as_values_without_the_error_text(po
     assert broken.error.startswith("RuntimeError in chores.py:")
     missing = await run(pool, Task("no.such.module:f", ({},), "png", (str(tmp_path / "x"),)))
     assert isinstance(missing, Broken)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_storm_of_ends_of_every_kind_leaks_no_process_and_no_place(tmp_path: Path, seed: int) -> None:
+    chance, others = random.Random(seed), children()
+    pool = Pool(Limits(processes=2, queue=20))
+
+    async def storm() -> None:
+        name = chance.choice(["echo", "echo", "hang", "leave", "break_down"])
+        running = asyncio.create_task(run(pool, task(name, tmp_path), deadline_s=0.1))
+        if chance.random() < 0.6:
+            for _ in range(chance.randrange(60)):
+                await asyncio.sleep(0)
+            running.cancel()
+        await asyncio.wait([running])
+
+    try:
+        await asyncio.gather(*(storm() for _ in range(20)))
+        async with asyncio.timeout(PATIENCE_S):
+            while children() - others != pool.pids:
+                await asyncio.sleep(0)
+        assert len(pool.pids) <= 2
+        assert all(isinstance(done, Done) for done in [await run(pool, task("echo", tmp_path)) for _ in range(3)])
+    finally:
+        await pool.close()
+    assert not children() - others
+
+
+def children() -> set[int]:
+    """Return the ids of this process's living children."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == os.getpid() and state != "Z":
+                found.add(int(stat.parent.name))
+    return found
 
 
 async def test_a_closed_pool_takes_nothing_and_ends_what_runs(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ def chore(name: str, **changes: Any) -> LocalModel:
 CHORES = {
     "echo": chore("echo", fields=("prompt", "seconds"), size="512x512", seeded=True),
     "hang": chore("hang"),
+    "half": chore("half", fields=("prompt",), seeded=True),
     "late": chore("hang", deadline_s=0.05),
     "leave": chore("leave"),
     "gobble": chore("gobble"),
@@ -153,8 +154,9 @@ async def test_a_full_queue_is_a_retry_and_records_no_submission(runtime: LocalR
     running = asyncio.create_task(submit(runtime, call("hang"), lambda fraction: begun.set()))
     await asyncio.wait_for(begun.wait(), PATIENCE_S)
     waiting = asyncio.create_task(submit(runtime, call("echo")))
-    while not runtime.pool.busy:
-        await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE_S):
+        while not runtime.pool.busy:
+            await asyncio.sleep(0)
 
     async def on_commit() -> None:
         raise AssertionError("nothing was started")
@@ -165,6 +167,21 @@ async def test_a_full_queue_is_a_retry_and_records_no_submission(runtime: LocalR
     assert outcome.retry_after_s is not None
     running.cancel()
     assert isinstance(await waiting, Succeeded)
+
+
+async def test_cancelling_a_submit_ends_the_process_and_removes_what_it_wrote(
+    runtime: LocalRuntime, tmp_path: Path
+) -> None:
+    begun = asyncio.Event()
+    running = asyncio.create_task(submit(runtime, call("half", outputs=2), lambda fraction: begun.set()))
+    await asyncio.wait_for(begun.wait(), PATIENCE_S)
+    (pid,) = runtime.pool.pids
+    assert len(left_in(runtime, tmp_path)) == 1
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert pid not in runtime.pool.pids
+    assert left_in(runtime, tmp_path) == []
 
 
 async def test_a_job_that_is_no_longer_ours_starts_nothing(runtime: LocalRuntime) -> None:
@@ -233,6 +250,14 @@ def test_what_it_declares() -> None:
     runtime: Runtime = LocalRuntime(Path("scratch"), Limits(processes=2, queue=3))
     assert (runtime.idempotency, runtime.media_inputs) == (Idempotency.KEY, MediaInputs.FILE)
     assert (runtime.name, runtime.kind, runtime.cancellable, runtime.max_in_progress) == ("local", "local", True, 5)
+
+
+def test_bounds_agree_with_the_engine() -> None:
+    from calotype.providers.local.sketch import picture
+
+    for name in ("sketch", "sketch-video"):
+        assert MODELS[name].sides == (picture.SMALLEST, picture.LARGEST)
+        assert MODELS[name].max_ratio == picture.WIDEST_RATIO
 
 
 def test_every_local_card_has_its_function_with_the_same_label_and_operation() -> None:

@@ -4,14 +4,13 @@ The picture is turned into limited-range BT.709 planes once; each frame is then 
 whose edges are fractions of a pixel, so nothing jumps from frame to frame and no colour is converted twice.
 """
 
+import io
 import math
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from itertools import repeat
-from pathlib import Path
 
 import av
 import numpy as np
@@ -32,6 +31,8 @@ MAX_RATIO = 3.0
 PAN_ZOOM = 1.12
 MAX_SLACK = 2.0
 ENLARGED = 2.0
+INDEX_BYTES = 8192
+INDEX_BYTES_PER_FRAME = 32
 AHEAD = 4
 """Frames that are ready before the encoder takes them."""
 
@@ -207,21 +208,22 @@ def _encode(
     fps: int,
     progress: Callable[[float], None],
 ) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:  # moving the index to the front needs a real file
-        path = Path(folder) / "clip.mp4"
-        with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as film:
-            film.metadata["comment"] = LABEL
-            stream = film.add_stream("libx264", rate=fps, options={"preset": "veryfast", "crf": "19"})
-            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
-            context = stream.codec_context
-            context.thread_count = 1  # more threads would not always give the same bytes
-            context.color_range, context.colorspace = 1, 1
-            context.color_primaries, context.color_trc = 1, 1
-            for number, pixels in enumerate(_frames(planes, windows, size)):
-                frame = av.VideoFrame.from_ndarray(pixels, format="yuv420p")
-                frame.pts, frame.time_base = number, Fraction(1, fps)
-                frame.color_range, frame.colorspace = 1, 1
-                film.mux(stream.encode(frame))
-                progress((number + 1) / len(windows))
-            film.mux(stream.encode())
-        return path.read_bytes()
+    # the index goes in front of the film, as +faststart would put it by way of a file: its room is set aside here
+    options = {"moov_size": str(INDEX_BYTES + INDEX_BYTES_PER_FRAME * len(windows))}
+    out = io.BytesIO()
+    with av.open(out, "w", format="mp4", options=options) as film:
+        film.metadata["comment"] = LABEL
+        stream = film.add_stream("libx264", rate=fps, options={"preset": "veryfast", "crf": "19"})
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        context = stream.codec_context
+        context.thread_count = 1  # more threads would not always give the same bytes
+        context.color_range, context.colorspace = 1, 1
+        context.color_primaries, context.color_trc = 1, 1
+        for number, pixels in enumerate(_frames(planes, windows, size)):
+            frame = av.VideoFrame.from_ndarray(pixels, format="yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, fps)
+            frame.color_range, frame.colorspace = 1, 1
+            film.mux(stream.encode(frame))
+            progress((number + 1) / len(windows))
+        film.mux(stream.encode())
+    return out.getvalue()

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Struct
 
 HEADER_BYTES = 4
-MAX_FRAME_BYTES = 1 << 20
+MAX_FRAME_BYTES = 16 << 20
 
 
 class BadInput(ValueError):  # noqa: N818  (it refuses an input; nothing went wrong)

@@ -215,7 +215,9 @@ class Machine(RuleBasedStateMachine):
     @rule(moves=MOVES, writer=st.integers(0, 1))
     def one_batch(self, moves: list[Any], writer: int) -> None:
         commands = self.commands(moves)
+        before = self._writers[writer].writer.batches
         answers = self.wait(together(self._writers[writer], commands))
+        assert self._writers[writer].writer.batches - before == 1 + bool(commands), "nothing was tried singly"
         kinds = list(dict.fromkeys(type(command) for command in commands))
         order = sorted(range(len(commands)), key=lambda n: kinds.index(type(commands[n])))
         expected = {n: self.model.answer(commands[n]) for n in order}

@@ -19,6 +19,7 @@ from calotype.db.migrate import upgrade
 from calotype.dialects.door import Door
 from calotype.dialects.openai import OpenAIDialect
 from calotype.dialects.openai.desk import Desk
+from calotype.dialects.openai.hooks import renderer
 from calotype.events.bus import open_bus
 from calotype.http import Guard
 from calotype.jobs.delivery import Deliverer
@@ -43,6 +44,8 @@ from calotype.providers.registry import build_runtimes
 from calotype.server import Server
 from calotype.settings import Settings
 from calotype.telemetry import Metrics
+from calotype.webhooks import Deliverer as WebhookDeliverer
+from calotype.webhooks import WebhookSigner
 
 log = structlog.get_logger(__name__)
 
@@ -123,6 +126,11 @@ class App:
             signer=self.signer, store=self.store, uploads=self.uploads, url_lifetime_s=settings.media.url_lifetime_s,
             public_url=settings.public_url,
         )  # fmt: skip
+        self.webhooks = WebhookDeliverer(
+            self.db, self.clock, self.instance, guard=self.guard, settings=settings.webhooks, metrics=self.metrics,
+            signer=WebhookSigner(self.secrets.get("webhook_signing")),
+            renderers={"openai": renderer(lambda: desk.urls(self.base_url))},
+        )  # fmt: skip
         self.metrics.watch("calotype_jobs_active", "Jobs this process works on.", lambda: self.engine.load["active"])
         self.metrics.watch(
             "calotype_writes_waiting", "Commands waiting for the writer.", lambda: self.db.writer.waiting
@@ -153,6 +161,7 @@ class App:
         alone = self.db.store is Store.SQLITE
         await self.reconciler.start(alone=alone)
         await self.runner.start(alone=alone)
+        await self.webhooks.start(alone=alone)
         self._tasks = [
             asyncio.create_task(self.accounts.refresh_forever()),
             asyncio.create_task(self._sweep_forever()),
@@ -165,6 +174,7 @@ class App:
             return
         self._started = False
         await self.runner.stop(STOP_GRACE_S)
+        await self.webhooks.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -245,6 +255,12 @@ class App:
             found["runner"] = "stalled"
         return found
 
+    @property
+    def base_url(self) -> str:
+        """Where callers reach this server, without a slash at the end."""
+        settings = self.settings
+        return (settings.public_url or self.url or f"http://{settings.host}:{settings.port}").rstrip("/")
+
     # -- what parts ask each other -----------------------------------------------------------------------------------
 
     def _guard_of(self, provider: str) -> Guard:
@@ -264,6 +280,8 @@ class App:
         self.metrics.job_seconds.labels(route.provider, job.operation.value).observe(seconds)
         if job.charged_micro:
             self.metrics.charged.labels(route.provider).inc(job.charged_micro)
+        if job.webhook_url is not None:
+            self.webhooks.wake()
 
 
 def _guard_for(settings: Settings, runtime: Runtime) -> Guard:

@@ -32,6 +32,10 @@ class Metrics:
         self.charged = Counter(
             "calotype_charged_micro_usd_total", "Captured money, in micro-USD.", ("provider",), registry=self.registry
         )
+        self.webhooks = Counter(
+            "calotype_webhook_attempts_total", "Attempts to deliver a webhook: delivered, failed (again later), dead.",
+            ("result",), registry=self.registry,
+        )  # fmt: skip
         self.in_flight = Gauge("calotype_http_in_flight", "Requests being answered.", registry=self.registry)
         self._request_children: dict[tuple[str, int], Counter] = {}
         self._second_children: dict[str, Histogram] = {}

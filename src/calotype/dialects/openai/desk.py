@@ -61,7 +61,10 @@ class Desk:
 
     def url_of(self, x: Exchange) -> Callable[[Artifact], str]:
         """Return the function that makes an artifact's URL: signed and short-lived, or the upstream's own."""
-        base = self._base(x)
+        return self.urls(self._base(x))
+
+    def urls(self, base: str) -> Callable[[Artifact], str]:
+        """Return the same for a base that no request names."""
         latest_ms = int(time.time() * 1000) + self._url_lifetime_ms
 
         def url_of(artifact: Artifact) -> str:

@@ -17,6 +17,10 @@ from calotype.providers.local.sketch.words import vocabulary
 _WILD = (("mountains",), ("hills",), ("mountains", "hills"), ("hills", "forest"))
 
 
+# Vector art with soft shading is slow to rasterise; above this height it is enlarged instead, in pixels.
+_LARGEST_RASTER = 640
+
+
 class Composition(msgspec.Struct):
     """A picture before it is flattened: the opaque base and the sheets over it, back to front."""
 
@@ -244,7 +248,7 @@ class Gallery:
         """Draw a placed subject to size and in its colour, not yet lit."""
         key = self._key(placed)
         if key not in self._masters:
-            raster = rasterise(drawing(placed.art, placed.tone), self._tallest[key])
+            raster = rasterise(drawing(placed.art, placed.tone), min(_LARGEST_RASTER, self._tallest[key]))
             self._masters[key] = coloured(raster, key[2], people=vocabulary().arts[placed.art].people)
         master = self._masters[key]
         size = max(2, round(placed.width)), max(4, round(placed.height))
@@ -262,7 +266,6 @@ def painted(placed: Placement, gallery: Gallery, palette: Palette, *, from_right
     image = gallery.show(placed)
     glowing = placed.art in (
         "fire",
-        "fireworks",
         "candle",
         "light-bulb",
         "red-paper-lantern",

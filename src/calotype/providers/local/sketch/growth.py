@@ -1,8 +1,7 @@
 """Growth: the trees, cacti and palms that stand about a landscape, and whole forests of them."""
 
-import functools
-
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageChops, ImageFilter
 
 from calotype.providers.local.sketch.chance import Chance
 from calotype.providers.local.sketch.layers import Layer, Stage
@@ -12,6 +11,8 @@ from calotype.providers.local.sketch.prompt import Scene
 from calotype.providers.local.sketch.subjects import coloured, drawing, illuminate, rasterise
 from calotype.providers.local.sketch.words import vocabulary
 
+_LARGEST_RASTER = 480
+_CONIFERS = frozenset({"evergreen-tree"})
 _AUTUMN = ("rust", "ochre", "russet", "ochre")
 
 
@@ -19,29 +20,50 @@ class Nursery:
     """Trees of one picture: each species is rasterised once and lit once per depth."""
 
     def __init__(self, scene: Scene, palette: Palette, stage: Stage, *, from_right: bool) -> None:
-        self._scene, self._palette, self._stage, self._from_right = scene, palette, stage, from_right
-        self._raster = functools.cache(self._draw)
-        self._lit = functools.cache(self._light)
+        self._palette, self._from_right = palette, from_right
+        self._snowy = scene.ground == "snow"
+        share = 0.46 if "forest" in scene.backdrops else 0.34
+        self._height = min(_LARGEST_RASTER, max(96, round(stage.unit * share)))
+        self._rasters: dict[str, Image.Image] = {}
+        self._lit: dict[tuple[str, float, str | None], Image.Image] = {}
 
     def tree(self, art: str, height: int, depth: float, tint: str | None = None) -> Image.Image:
-        """Grow a tree of a height in pixels at a depth of haze; the caller must not draw on it."""
-        master = self._lit(art, round(depth, 1), tint)
-        return master.resize((max(2, round(master.width * height / master.height)), max(2, height)),
-                             Image.Resampling.BILINEAR, reducing_gap=1.5)  # fmt: skip
-
-    def _draw(self, art: str, tint: str | None) -> Image.Image:
-        return coloured(
-            rasterise(
-                drawing(art), max(96, round(self._stage.unit * (0.52 if "forest" in self._scene.backdrops else 0.34)))
-            ),
-            tint,
-            people=False,
-        )
+        """Draw a tree of a height in pixels at a depth of haze."""
+        key = art, round(depth, 1), tint
+        if key not in self._lit:
+            self._lit[key] = self._light(*key)
+        master = self._lit[key]
+        size = max(2, round(master.width * height / master.height)), max(2, height)
+        return master.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.5)
 
     def _light(self, art: str, depth: float, tint: str | None) -> Image.Image:
+        if art not in self._rasters:
+            raster = rasterise(drawing(art), self._height)
+            self._rasters[art] = _snowed(raster) if self._snowy and art in _CONIFERS else raster
         palette = self._palette
-        return illuminate(self._raster(art, tint), palette.light, palette.haze, depth=depth, rim=palette.glow,
-                          from_right=self._from_right, dark=palette.dark)  # fmt: skip
+        return illuminate(
+            coloured(self._rasters[art], tint, people=False),
+            palette.light,
+            palette.haze,
+            depth=depth,
+            rim=palette.glow,
+            from_right=self._from_right,
+            dark=palette.dark,
+        )
+
+
+def _snowed(tree: Image.Image) -> Image.Image:
+    """Lay snow on a tree: on its upper edges, and in patches on its boughs."""
+    alpha = tree.getchannel("A")
+    deep = max(2, round(tree.height * 0.085))
+    top = ImageChops.subtract(alpha, ImageChops.offset(alpha, 0, deep)).filter(ImageFilter.GaussianBlur(deep * 0.3))
+    pixels = np.asarray(tree, np.float32).copy()
+    bright = pixels[..., :3].mean(axis=2)
+    boughs = np.clip((bright - np.percentile(bright[pixels[..., 3] > 128], 50)) / 40, 0, 1) * 0.8
+    trunk = np.clip((np.linspace(1, 0, tree.height)[:, None] - 0.15) * 6, 0, 1)
+    share = np.clip(np.asarray(top, np.float32) / 255 * 1.7 + boughs, 0, 0.94)[..., None] * trunk[..., None]
+    pixels[..., :3] += (np.array((243, 247, 255), np.float32) - pixels[..., :3]) * share
+    return Image.fromarray(pixels.astype(np.uint8))
 
 
 def forest(scene: Scene, nursery: Nursery, stage: Stage, chance: Chance) -> list[Layer]:

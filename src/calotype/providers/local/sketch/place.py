@@ -330,7 +330,7 @@ class _Placer:
         elif relation == "in":
             height = min(height, anchor.height * 0.85, anchor.width * 0.75 / siblings / ratio)
             afloat = self.figures[anchor.figure].home == "afloat"
-            foot, order = anchor.y + anchor.height * (0.86 if afloat else 0.55), order - 0.3
+            foot, order = anchor.y + anchor.height * (0.86 if afloat else 0.44), order - 0.3
         elif relation == "under":
             height = min(height, anchor.height * 0.5)
             foot, order = anchor.foot + self.stage.unit * 0.012, order + 0.3

@@ -134,6 +134,7 @@ class _Reader:
                     self._understand(meaning, part)
         else:
             self.unknown.append(word[:_LONGEST_WORD_SHOWN])
+            self.pending = _Pending()
         return 1
 
     def _understand(self, meaning: Meaning, word: str) -> None:
@@ -212,7 +213,7 @@ class _Reader:
         if asked > MAX_OF_A_KIND:
             self.notes.append(f'drew {MAX_OF_A_KIND} of {asked} "{word}" (at most {MAX_OF_A_KIND} of a kind)')
         target = self._head() if self.relation is not None and self.figures else None
-        colour = pending.colour or self.words.dyed.get(word)
+        colour = pending.colour or self.words.dyed.get(word.removesuffix("s"))
         if len(self.figures) >= MAX_KINDS:
             self.notes.append(f'not drawn: "{word}" (at most {MAX_KINDS} kinds of subject)')
         else:
@@ -328,7 +329,7 @@ class _Reader:
     def _time(self) -> str:
         if self.times:
             return self.times[-1]
-        if self.sky & self.words.night_bodies or any(figure.art == "fireworks" for figure in self.figures):
+        if self.sky & self.words.night_bodies:
             return "night"
         return "day"
 

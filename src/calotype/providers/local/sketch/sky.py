@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from calotype.providers.local.sketch.chance import Chance, Floats, blotches, profile
 from calotype.providers.local.sketch.colour import RGB, eight_bit, mix, ramp
@@ -33,6 +33,8 @@ def backdrop_sky(scene: Scene, palette: Palette, stage: Stage, chance: Chance) -
         _aurora(image, stage, chance)
     if "rainbow" in scene.sky:
         _rainbow(image, stage, chance)
+    if "fireworks" in scene.sky:
+        _fireworks(image, stage, chance)
     if "shooting_star" in scene.sky:
         _shooting_stars(image, stage, chance)
     if visible_sun or "moon" in scene.sky or "sun" in scene.sky:
@@ -47,7 +49,8 @@ def sun_place(scene: Scene, palette: Palette, stage: Stage, chance: Chance) -> t
     if scene.time in ("sunset", "dawn"):
         side = float(rng.choice([0.36, 0.5, 0.64]))
     x = stage.margin + (stage.width - 2 * stage.margin) * side
-    return x, stage.horizon * (1.0 - palette.sun_height)
+    high = 0.76 if scene.sky & {"moon", "crescent"} else palette.sun_height
+    return x, stage.horizon * (1.0 - high)
 
 
 def clouds(scene: Scene, palette: Palette, stage: Stage, chance: Chance) -> list[Layer]:
@@ -218,6 +221,30 @@ def _rainbow(image: Image.Image, stage: Stage, chance: Chance) -> None:
     base = np.asarray(image, np.float32) / 255
     base = base + (colours - base) * share[..., None]
     image.paste(Image.fromarray(np.clip(base * 255, 0, 255).astype(np.uint8)))
+
+
+def _fireworks(image: Image.Image, stage: Stage, chance: Chance) -> None:
+    rng = chance.stream("fireworks")
+    glow = Image.new("RGB", image.size)
+    draw = ImageDraw.Draw(glow)
+    tones = ((255, 196, 84), (255, 92, 120), (110, 200, 255), (190, 130, 255), (130, 240, 150))
+    for burst in range(6):
+        x = stage.margin + (stage.width - 2 * stage.margin) * (burst + float(rng.uniform(0.2, 0.8))) / 6
+        y = stage.horizon * float(rng.uniform(0.14, 0.5))
+        radius = stage.unit * float(rng.uniform(0.07, 0.15))
+        tone = tones[int(rng.integers(len(tones)))]
+        for ray in range(26):
+            angle = 2 * math.pi * ray / 26 + float(rng.uniform(-0.05, 0.05))
+            reach = radius * (1.0 if ray % 2 else 0.66) * float(rng.uniform(0.9, 1.08))
+            for step in range(4, 15):
+                t = step / 14
+                px = x + math.cos(angle) * reach * t
+                py = y + math.sin(angle) * reach * t + radius * 0.16 * t * t
+                r = stage.unit * 0.0019 * (0.4 + t)
+                level = 0.35 + 0.65 * t
+                draw.ellipse((px - r, py - r, px + r, py + r), fill=tuple(int(part * level) for part in tone))
+    soft = glow.filter(ImageFilter.GaussianBlur(stage.unit * 0.008)).point(lambda value: min(255, value * 2))
+    image.paste(ImageChops.screen(ImageChops.screen(image, soft), glow))
 
 
 def _shooting_stars(image: Image.Image, stage: Stage, chance: Chance) -> None:

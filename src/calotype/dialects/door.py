@@ -180,13 +180,15 @@ class Door:
         most = self._limits.max_body_bytes
         announced = x.headers.get(b"content-length")
         if announced is not None and announced.isdigit() and int(announced) > most:
-            raise _too_large(most)
+            raise too_large(most)
         message = await x.receive()
         body: bytes = message.get("body", b"")
+        size = len(body)
+        if size > most:
+            raise too_large(most)
         if not message.get("more_body", False):
             return body
         chunks = [body]
-        size = len(body)
         while message.get("more_body", False):
             message = await x.receive()
             if message["type"] == "http.disconnect":
@@ -194,7 +196,7 @@ class Door:
             chunk = message.get("body", b"")
             size += len(chunk)
             if size > most:
-                raise _too_large(most)
+                raise too_large(most)
             chunks.append(chunk)
         return b"".join(chunks)
 
@@ -279,5 +281,6 @@ def _tags(raw: bytes | None) -> dict[str, str]:
     return tags
 
 
-def _too_large(most: int) -> Problem:
+def too_large(most: int) -> Problem:
+    """Return the refusal of a body that is larger than `most` bytes."""
     return Problem(Code.PAYLOAD_TOO_LARGE, f"The body is larger than {most} bytes.", field="body")

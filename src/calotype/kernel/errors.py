@@ -65,6 +65,9 @@ STATUS: dict[Code, int] = {
 }
 """The usual HTTP status of each code; a dialect may answer another one where its own words differ."""
 
+_RETRYABLE = frozenset({Code.RATE_LIMITED, Code.UNAVAILABLE})
+"""Codes whose request may succeed later, where the problem does not say otherwise."""
+
 
 class Problem(Exception):  # noqa: N818  (a problem is the field's word: RFC 9457)
     """A refusal or failure with a stable code, a sentence for people and, where one is to blame, the field.
@@ -88,7 +91,7 @@ class Problem(Exception):  # noqa: N818  (a problem is the field's word: RFC 945
         self.code = code
         self.message = message
         self.field = field
-        self.retryable = code in (Code.RATE_LIMITED, Code.UNAVAILABLE) if retryable is None else retryable
+        self.retryable = code in _RETRYABLE if retryable is None else retryable
         self.retry_after_s = retry_after_s
         self.data = data or {}
 
@@ -104,6 +107,10 @@ class Problem(Exception):  # noqa: N818  (a problem is the field's word: RFC 945
             out["field"] = self.field
         if self.data:
             out["data"] = self.data
+        if self.retryable != (self.code in _RETRYABLE):
+            out["retryable"] = self.retryable
+        if self.retry_after_s is not None:
+            out["retry_after_s"] = self.retry_after_s
         return out
 
     @classmethod
@@ -113,7 +120,10 @@ class Problem(Exception):  # noqa: N818  (a problem is the field's word: RFC 945
             code = Code(raw.get("code", ""))
         except ValueError:
             code = Code.INTERNAL
-        return cls(code, raw.get("message", ""), field=raw.get("field"), data=raw.get("data"))
+        return cls(
+            code, raw.get("message", ""), field=raw.get("field"), data=raw.get("data"), retryable=raw.get("retryable"),
+            retry_after_s=raw.get("retry_after_s"),
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"Problem({self.code.value}, {self.message!r}, field={self.field!r})"

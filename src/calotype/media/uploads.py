@@ -55,7 +55,7 @@ class Uploads:
     ) -> None:
         self._db = db
         self._store = store
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._retention_s = retention_s
         self._clock = clock or SystemClock()
 
@@ -76,8 +76,8 @@ class Uploads:
         try:
             async with spool:
                 async for chunk in chunks:
-                    if spool.size_bytes + len(chunk) > self._max_bytes:
-                        message = f"Uploads are limited to {self._max_bytes} bytes."
+                    if spool.size_bytes + len(chunk) > self.max_bytes:
+                        message = f"Uploads are limited to {self.max_bytes} bytes."
                         raise Problem(Code.PAYLOAD_TOO_LARGE, message, field="file")
                     await spool.write(chunk)
         except OSError:
@@ -85,7 +85,7 @@ class Uploads:
         file_id = new_file_id()
         try:
             stored, kept = await keep_body(
-                spool.body, key_base=f"{org_id}/uploads/{file_id}", max_bytes=self._max_bytes, store=self._store
+                spool.body, key_base=f"{org_id}/uploads/{file_id}", max_bytes=self.max_bytes, store=self._store
             )
         except KeepError as error:
             if error.reason == "empty":

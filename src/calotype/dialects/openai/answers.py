@@ -24,8 +24,8 @@ _TYPES: dict[int, str] = {
     403: "permission_error",
     429: "rate_limit_error",
 }
-_FINAL = frozenset({Code.UPSTREAM_FAILED, Code.TIMEOUT, Code.CANCELED, Code.PLANNED, Code.INTERNAL})
-"""Codes a client must not send the same request again for by itself (`x-should-retry: false`)."""
+_RETRIED = frozenset({408, 409, 429})
+"""Statuses below 500 that OpenAI's clients send again for by themselves (`wire/providers.md §7.1`)."""
 
 MAX_WARNINGS_BYTES = 4096
 
@@ -53,9 +53,10 @@ def error_answer(problem: Problem, stamp: Stamp) -> tuple[int, Headers, bytes]:
     if problem.retry_after_s is not None:
         headers.append((b"retry-after", str(max(1, round(problem.retry_after_s))).encode()))
         headers.append((b"retry-after-ms", str(max(1, int(problem.retry_after_s * 1000))).encode()))
-    if problem.code in _FINAL or (problem.status >= 500 and not problem.retryable):
+    status = error_status(problem)
+    if not problem.retryable and (status >= 500 or status in _RETRIED):
         headers.append((b"x-should-retry", b"false"))
-    return error_status(problem), headers, _encode({"error": error_object(problem)})
+    return status, headers, _encode({"error": error_object(problem)})
 
 
 def stamp_headers(stamp: Stamp) -> Headers:

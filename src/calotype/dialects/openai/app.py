@@ -46,10 +46,15 @@ class OpenAIDialect:
         try:
             await self._route(x)(self._desk, x)
         except Problem as problem:
-            await x.answer(*error_answer(problem, refusal_stamp(_data_class(x))))
+            status, headers, body = error_answer(problem, refusal_stamp(_data_class(x)))
+            if isinstance(problem, _NotOfferedError):
+                headers.append((b"allow", ", ".join(problem.allowed).encode()))
+            await x.answer(status, headers, body)
 
     def _route(self, x: Exchange) -> Handler:
         method, path = x.scope["method"], path_below(x.scope)
+        if method == "HEAD":
+            method = "GET"
         handler = EXACT.get((method, path))
         if handler is not None:
             return handler
@@ -61,8 +66,16 @@ class OpenAIDialect:
                     return below
                 allowed.add(known)
         if allowed:
-            raise Problem(Code.METHOD_NOT_ALLOWED, f"{method} is not offered here; use {', '.join(sorted(allowed))}.")
+            raise _NotOfferedError(method, sorted(allowed))
         raise Problem(Code.NOT_FOUND, f"There is nothing at {method} {path[:100]}; see /docs.")
+
+
+class _NotOfferedError(Problem):
+    """A path that exists, but not for this method."""
+
+    def __init__(self, method: str, allowed: list[str]) -> None:
+        super().__init__(Code.METHOD_NOT_ALLOWED, f"{method} is not offered here; use {' or '.join(allowed)}.")
+        self.allowed = allowed
 
 
 def path_below(scope: Scope) -> str:

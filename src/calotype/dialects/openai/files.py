@@ -8,25 +8,42 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
-from calotype.dialects.door import Exchange
+from calotype.dialects.door import Exchange, Message, too_large
 from calotype.dialects.openai.answers import JSON
 from calotype.dialects.openai.desk import Desk
 from calotype.kernel.errors import Code, Problem
 from calotype.media.uploads import Upload
 
 CHUNK_BYTES = 1 << 20
+FORM_BYTES = 1 << 20
+"""What a form may hold beside its files."""
 MAX_FIELDS = 100
 PAGE = 100
 _encode = msgspec.json.Encoder().encode
 
 
-async def form_of(request: Request, *, max_files: int) -> dict[str, Any]:
-    """Read a multipart or url-encoded body; files are spooled to disk by the parser.
+async def form_of(x: Exchange, *, max_files: int, max_bytes: int) -> dict[str, Any]:
+    """Read a multipart or url-encoded body of up to `max_bytes`; files are spooled to disk by the parser.
 
     Raises:
-        Problem: `invalid_input` for a body that is no form.
+        Problem: `invalid_input` for a body that is no form, `payload_too_large`, before the body is read where its
+            length is announced.
 
     """
+    announced = x.headers.get(b"content-length", b"")
+    if announced.isdigit() and int(announced) > max_bytes:
+        raise too_large(max_bytes)
+    size = 0
+
+    async def receive() -> Message:
+        nonlocal size
+        message = await x.receive()
+        size += len(message.get("body", b""))
+        if size > max_bytes:
+            raise too_large(max_bytes)
+        return message
+
+    request = Request(x.scope, receive)
     try:
         form = await request.form(max_files=max_files, max_fields=MAX_FIELDS, max_part_size=CHUNK_BYTES)
     except MultiPartException as error:
@@ -41,7 +58,9 @@ async def form_of(request: Request, *, max_files: int) -> dict[str, Any]:
 async def create_file(desk: Desk, x: Exchange) -> None:
     """Store an uploaded file."""
     caller = await desk.door.enter(x)
-    form = await form_of(Request(x.scope, x.receive), max_files=1)
+    if not x.headers.get(b"content-type", b"").lower().startswith(b"multipart/"):
+        raise Problem(Code.UNSUPPORTED_MEDIA_TYPE, "Send the file as multipart/form-data.", field="Content-Type")
+    form = await form_of(x, max_files=1, max_bytes=desk.uploads.max_bytes + FORM_BYTES)
     try:
         file = form.get("file")
         if not isinstance(file, UploadFile):

@@ -73,6 +73,7 @@ class ImageAnswer(Struct, omit_defaults=True):
 
 UrlOf = Callable[[Artifact], str]
 OPTIONS = frozenset(ImageOptions.__struct_fields__)
+FORMS = (b"multipart/", b"application/x-www-form")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -103,6 +104,8 @@ def bad_option(error: msgspec.ValidationError) -> Problem:
 async def create_image(desk: Desk, x: Exchange) -> None:
     """Run an image request to its end and answer it."""
     caller = await desk.door.enter(x)
+    if x.headers.get(b"content-type", b"").lower().startswith(FORMS):
+        raise Problem(Code.UNSUPPORTED_MEDIA_TYPE, "Send the request as application/json.", field="Content-Type")
     body = await desk.door.body(x)
     options, fields = split(json_object(body))
     context = desk.with_options(

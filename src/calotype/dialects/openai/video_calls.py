@@ -4,20 +4,19 @@ from typing import Any
 
 import msgspec
 from starlette.datastructures import UploadFile
-from starlette.requests import Request
 
 from calotype.dialects.door import Exchange, json_object
 from calotype.dialects.openai import videos
 from calotype.dialects.openai.answers import JSON, job_headers
 from calotype.dialects.openai.desk import NAME, Desk
-from calotype.dialects.openai.files import chunks_of, form_of
+from calotype.dialects.openai.files import FORM_BYTES, chunks_of, form_of
+from calotype.dialects.openai.images import FORMS
 from calotype.jobs.engine import Ask
 from calotype.jobs.types import JobView
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import Generation, KeyClass, Operation
 from calotype.kernel.job import JobState
 
-FORMS = (b"multipart/", b"application/x-www-form")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -26,6 +25,8 @@ async def create_video(desk: Desk, x: Exchange) -> None:
     caller = await desk.door.enter(x)
     if x.headers.get(b"content-type", b"").lower().startswith(FORMS):
         body, given = await _form(desk, x, caller.org.id)
+        card = desk.catalog.get(given["model"]) if isinstance(given.get("model"), str) else None
+        given = videos.typed(given, card.schema.properties if card is not None else {})
     else:
         body = await desk.door.body(x)
         given = json_object(body)
@@ -48,7 +49,7 @@ async def create_video(desk: Desk, x: Exchange) -> None:
 
 async def _form(desk: Desk, x: Exchange, org_id: str) -> tuple[bytes, dict[str, Any]]:
     """Read a form; a file in it becomes an upload, and its digest stands for it in the fingerprint."""
-    form = await form_of(Request(x.scope, x.receive), max_files=2)
+    form = await form_of(x, max_files=2, max_bytes=desk.uploads.max_bytes + FORM_BYTES)
     given: dict[str, Any] = {}
     for name, value in form.items():
         if isinstance(value, UploadFile):
@@ -114,17 +115,19 @@ async def list_videos(desk: Desk, x: Exchange) -> None:
     limit = x.query.get("limit", "20")
     if not limit.isdigit() or not 1 <= int(limit) <= 100:
         raise Problem(Code.INVALID_INPUT, "limit is a whole number from 1 to 100.", field="limit")
+    if x.query.get("order", "desc") != "desc":
+        raise Problem(Code.INVALID_INPUT, "order is desc: videos are listed newest first.", field="order")
     after = x.query.get("after")
     views = await desk.engine.list(
-        caller.org.id, operation="%-to-video", before=videos.job_id_of(after) if after else None, limit=int(limit)
+        caller.org.id, operation="%-to-video", before=videos.job_id_of(after) if after else None, limit=int(limit) + 1
     )
-    data = [videos.video_object(view, desk.url_of(x)) for view in views]
+    data = [videos.video_object(view, desk.url_of(x)) for view in views[: int(limit)]]
     body = {
         "object": "list",
         "data": data,
         "first_id": data[0]["id"] if data else None,
         "last_id": data[-1]["id"] if data else None,
-        "has_more": len(data) == int(limit),
+        "has_more": len(views) > len(data),
     }
     await x.answer(200, [JSON], _encode(body))
 

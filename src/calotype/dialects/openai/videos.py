@@ -1,5 +1,6 @@
 """Videos: create answers 202 with an object to poll (`wire/products.md A7`, a superset of OpenAI's video object)."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -117,6 +118,24 @@ def split(body: dict[str, Any]) -> tuple[VideoOptions, dict[str, Any], Operation
     elif fields.get("image_url") is not None:
         operation = Operation.IMAGE_TO_VIDEO
     return options, fields, operation
+
+
+def typed(form: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]:
+    """Read the numbers and truth values of a form, where all is text, as the model's schema means them."""
+    return {name: _typed(value, properties.get(name, {}).get("type", _TYPES.get(name))) for name, value in form.items()}
+
+
+def _typed(value: Any, wanted: Any) -> Any:
+    if isinstance(value, str):
+        if wanted in ("integer", "number") and _NUMBER.match(value):
+            return float(value) if "." in value else int(value)
+        if wanted == "boolean" and value in ("true", "false"):
+            return value == "true"
+    return value
+
+
+_NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?\Z")
+_TYPES = {"seed": "integer", "fps": "integer", "allow_preview": "boolean"}
 
 
 def video_id(job_id: str) -> str:

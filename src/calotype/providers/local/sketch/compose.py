@@ -7,18 +7,14 @@ from PIL import Image, ImageDraw, ImageFilter
 from calotype.providers.local.sketch import ground, growth, place, sky, terrain, water, weather, worlds
 from calotype.providers.local.sketch.chance import Chance
 from calotype.providers.local.sketch.colour import eight_bit, hexed, mix, times
+from calotype.providers.local.sketch.gallery import Gallery, painted, shadow
 from calotype.providers.local.sketch.layers import Layer, Motion, Stage, lay
 from calotype.providers.local.sketch.palette import Palette, palette_of
 from calotype.providers.local.sketch.place import Field, Placement
-from calotype.providers.local.sketch.prompt import Scene
-from calotype.providers.local.sketch.subjects import coloured, drawing, illuminate, rasterise
+from calotype.providers.local.sketch.scene import Scene
 from calotype.providers.local.sketch.words import vocabulary
 
 _WILD = (("mountains",), ("hills",), ("mountains", "hills"), ("hills", "forest"))
-
-
-# Vector art with soft shading is slow to rasterise; above this height it is enlarged instead, in pixels.
-_LARGEST_RASTER = 640
 
 
 class Composition(msgspec.Struct):
@@ -213,16 +209,9 @@ class _Outdoors:
         return Layer(image.reduce(scale), int(placed.centre - wide / 2), foot - tall // 2, 0.55)
 
     def _shadow(self, x: float, foot: float, width: float, near: float) -> None:
-        """Paint a soft contact shadow, leaning away from the light."""
-        wide, tall = max(8, int(width * 1.25)), max(5, int(width * 0.20))
-        small = Image.new("L", (64, 32), 0)
-        ImageDraw.Draw(small).ellipse((10, 8, 54, 24), fill=255)
-        mask = small.filter(ImageFilter.GaussianBlur(3.5)).resize((wide, tall), Image.Resampling.BICUBIC)
-        near_ground = ground.ground_colours(self.scene, self.palette)[0]
-        shade = Image.new("RGBA", (wide, tall), eight_bit(times(near_ground, (0.28, 0.27, 0.42))))
-        shade.putalpha(mask.point(lambda value: int(value * 0.5)))
+        shade = times(ground.ground_colours(self.scene, self.palette)[0], (0.28, 0.27, 0.42))
         lean = width * 0.07 * (-1 if self.from_right else 1)
-        self._add([Layer(shade, int(x - wide / 2 + lean), int(foot - tall * 0.56), near)])
+        self._add([shadow(x + lean, foot, width, shade, near=near)])
 
 
 def _aboard(index: int, scene: Scene) -> bool:
@@ -230,51 +219,8 @@ def _aboard(index: int, scene: Scene) -> bool:
     return any(f.target == index and f.home == "afloat" and f.relation in ("in", "on", "riding") for f in scene.figures)
 
 
+_INDOOR_SHADE = (0.15, 0.09, 0.12)
 _BACK_TO_FRONT = ["volcano", "mountains", "mesa", "skyline", "island", "dunes", "hills", "forest"]
-
-
-class Gallery:
-    """The subjects of one picture: each drawing is rasterised and recoloured once, at the largest size it has."""
-
-    def __init__(self, scene: Scene, placed: tuple[Placement, ...]) -> None:
-        self._scene = scene
-        self._tallest: dict[tuple[str, str, str | None], int] = {}
-        self._masters: dict[tuple[str, str, str | None], Image.Image] = {}
-        for one in placed:
-            key = self._key(one)
-            self._tallest[key] = max(self._tallest.get(key, 4), round(one.height))
-
-    def show(self, placed: Placement) -> Image.Image:
-        """Draw a placed subject to size and in its colour, not yet lit."""
-        key = self._key(placed)
-        if key not in self._masters:
-            raster = rasterise(drawing(placed.art, placed.tone), min(_LARGEST_RASTER, self._tallest[key]))
-            self._masters[key] = coloured(raster, key[2], people=vocabulary().arts[placed.art].people)
-        master = self._masters[key]
-        size = max(2, round(placed.width)), max(4, round(placed.height))
-        image = master if size == master.size else master.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
-        return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if placed.flip else image
-
-    def _key(self, placed: Placement) -> tuple[str, str, str | None]:
-        figure = self._scene.figures[placed.figure]
-        tone = placed.tone if vocabulary().arts[placed.art].people else ""
-        return placed.art, tone, figure.colour or placed.colour
-
-
-def painted(placed: Placement, gallery: Gallery, palette: Palette, *, from_right: bool) -> Image.Image:
-    """Paint a placed subject as it looks there: drawn to size, recoloured, turned and lit."""
-    image = gallery.show(placed)
-    glowing = placed.art in (
-        "fire",
-        "candle",
-        "light-bulb",
-        "red-paper-lantern",
-        "jack-o-lantern",
-        "diya-lamp",
-    )
-    light = mix(palette.light, (1, 1, 1), 0.8 if glowing else 0.26 if palette.dark else 0.1)
-    return illuminate(image, light, palette.haze, depth=placed.depth, rim=palette.glow, from_right=from_right,
-                      dark=palette.dark)  # fmt: skip
 
 
 def _world(scene: Scene, palette: Palette, chance: Chance, width: int, height: int, margin: int) -> Composition:
@@ -309,22 +255,12 @@ def _world(scene: Scene, palette: Palette, chance: Chance, width: int, height: i
         grounded = item.home in ("ground", "plant", "surface", "afloat") and scene.setting != "space"
         grounded = grounded and (not floating or item.home in ("ground", "plant"))
         if grounded and not item.anchored:
-            stack.append(_indoor_shadow(item))
+            stack.append(shadow(item.centre, item.foot, item.width, _INDOOR_SHADE, near=0.6))
         hovering = floating and not grounded
         motion: Motion = "hover" if hovering else "sway" if item.home == "ground" else "still"
         near = 0.6 + 0.02 * min(9, item.figure)
         stack.append(Layer(image, int(item.x), int(item.y), near, motion, _phase(item)))
     return Composition(stage, base, stack + front, placed, palette)
-
-
-def _indoor_shadow(item: Placement) -> Layer:
-    wide, tall = max(8, int(item.width * 1.2)), max(5, int(item.width * 0.22))
-    small = Image.new("L", (64, 32), 0)
-    ImageDraw.Draw(small).ellipse((10, 8, 54, 24), fill=255)
-    mask = small.filter(ImageFilter.GaussianBlur(3.5)).resize((wide, tall), Image.Resampling.BICUBIC)
-    shade = Image.new("RGBA", (wide, tall), (38, 22, 30, 0))
-    shade.putalpha(mask.point(lambda value: int(value * 0.5)))
-    return Layer(shade, int(item.centre - wide / 2), int(item.foot - tall * 0.56), 0.6)
 
 
 def _phase(placed: Placement) -> float:

@@ -10,7 +10,7 @@ from calotype.providers.local.sketch.chance import Chance, blotches, profile
 from calotype.providers.local.sketch.colour import NAMED, RGB, eight_bit, hexed, mix, times
 from calotype.providers.local.sketch.layers import Layer, Stage
 from calotype.providers.local.sketch.palette import Palette
-from calotype.providers.local.sketch.prompt import Scene
+from calotype.providers.local.sketch.scene import Scene
 from calotype.providers.local.sketch.slope import slope
 
 # Ground: its colour near the viewer and at its far edge.
@@ -41,7 +41,7 @@ def ground_colours(scene: Scene, palette: Palette) -> tuple[RGB, RGB]:
         light = mix(palette.light, (0.70, 0.80, 1.0), 0.45) if palette.dark else palette.light
         near, far = times(near, light), times(far, light)
         if palette.dark:
-            near, far = mix(near, (0.60, 0.70, 0.92), 0.45), mix(far, (0.76, 0.84, 0.98), 0.45)
+            near, far = mix(near, (0.66, 0.75, 0.93), 0.5), mix(far, (0.82, 0.88, 0.98), 0.5)
         return near, mix(far, palette.haze, 0.06)
     return palette.lit(near), palette.lit(far, 0.16)
 

@@ -7,7 +7,7 @@ from calotype.providers.local.sketch.chance import Chance
 from calotype.providers.local.sketch.layers import Layer, Stage
 from calotype.providers.local.sketch.palette import Palette
 from calotype.providers.local.sketch.place import Placement
-from calotype.providers.local.sketch.prompt import Scene
+from calotype.providers.local.sketch.scene import Scene
 from calotype.providers.local.sketch.subjects import coloured, drawing, illuminate, rasterise
 from calotype.providers.local.sketch.words import vocabulary
 

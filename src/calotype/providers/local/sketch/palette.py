@@ -5,7 +5,7 @@ import colorsys
 import msgspec
 
 from calotype.providers.local.sketch.colour import NAMED, RGB, hexed, mix, times
-from calotype.providers.local.sketch.prompt import Scene
+from calotype.providers.local.sketch.scene import Scene
 
 
 class Palette(msgspec.Struct, frozen=True):

@@ -9,7 +9,8 @@ from PIL import Image, PngImagePlugin
 from calotype.providers.local.sketch.chance import Chance
 from calotype.providers.local.sketch.compose import compose, flatten
 from calotype.providers.local.sketch.place import Placement
-from calotype.providers.local.sketch.prompt import Scene, read
+from calotype.providers.local.sketch.prompt import read
+from calotype.providers.local.sketch.scene import Scene
 
 LABEL = "procedural illustration, not an AI model"
 SOFTWARE = "Calotype local/sketch"

@@ -5,7 +5,7 @@ import numpy as np
 
 from calotype.providers.local.sketch.chance import Chance
 from calotype.providers.local.sketch.layers import Stage
-from calotype.providers.local.sketch.prompt import Figure, Scene
+from calotype.providers.local.sketch.scene import Figure, Scene
 from calotype.providers.local.sketch.subjects import TONES, Tone, drawing
 from calotype.providers.local.sketch.words import vocabulary
 

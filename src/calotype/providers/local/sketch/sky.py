@@ -9,7 +9,7 @@ from calotype.providers.local.sketch.chance import Chance, Floats, blotches, pro
 from calotype.providers.local.sketch.colour import RGB, eight_bit, mix, ramp
 from calotype.providers.local.sketch.layers import Layer, Stage, sheet
 from calotype.providers.local.sketch.palette import Palette
-from calotype.providers.local.sketch.prompt import Scene
+from calotype.providers.local.sketch.scene import Scene
 
 
 def backdrop_sky(scene: Scene, palette: Palette, stage: Stage, chance: Chance) -> Image.Image:

@@ -11,7 +11,7 @@ from calotype.providers.local.sketch.ground import GROUNDS
 from calotype.providers.local.sketch.layers import Layer, Stage, sheet
 from calotype.providers.local.sketch.mountains import mountains
 from calotype.providers.local.sketch.palette import Palette
-from calotype.providers.local.sketch.prompt import Scene
+from calotype.providers.local.sketch.scene import Scene
 from calotype.providers.local.sketch.slope import slope
 from calotype.providers.local.sketch.town import skyline
 

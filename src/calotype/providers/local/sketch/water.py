@@ -7,7 +7,7 @@ from calotype.providers.local.sketch.chance import Chance, Floats, profile
 from calotype.providers.local.sketch.colour import NAMED, eight_bit, hexed, mix, ramp
 from calotype.providers.local.sketch.layers import Layer, Stage
 from calotype.providers.local.sketch.palette import Palette
-from calotype.providers.local.sketch.prompt import Scene
+from calotype.providers.local.sketch.scene import Scene
 
 _DEEP = {"lake": hexed("#2f7fae"), "sea": hexed("#1c78b8"), "river": hexed("#3a8fb5"), "waterfall": hexed("#3a8fb5")}
 _SHALLOW = {"lake": hexed("#8fd0e0"), "sea": hexed("#63c9d8"), "river": hexed("#93d3df"),

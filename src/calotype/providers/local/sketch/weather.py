@@ -7,7 +7,7 @@ from calotype.providers.local.sketch.chance import Chance, blotches
 from calotype.providers.local.sketch.colour import eight_bit, mix
 from calotype.providers.local.sketch.layers import Layer, Stage
 from calotype.providers.local.sketch.palette import Palette
-from calotype.providers.local.sketch.prompt import Scene
+from calotype.providers.local.sketch.scene import Scene
 
 
 def weather(scene: Scene, palette: Palette, stage: Stage, chance: Chance) -> list[Layer]:

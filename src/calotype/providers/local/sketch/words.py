@@ -56,6 +56,7 @@ class Vocabulary(msgspec.Struct, frozen=True):
     contains: frozenset[str]
     dyed: dict[str, str]
     upright: frozenset[str]
+    glowing: frozenset[str]
     varied: frozenset[str]
     varied_colours: tuple[str, ...]
     night_bodies: frozenset[str]
@@ -115,6 +116,7 @@ def vocabulary() -> Vocabulary:
         scatter={name: tuple((art, n, tall) for art, n, tall in rows) for name, rows in scenery["scatter"].items()},
         contains=frozenset(scenery["contains"]["arts"]),
         dyed=scenery["dyed"],
+        glowing=frozenset(scenery["glowing"]["arts"]),
         upright=frozenset(scenery["upright"]["arts"]),
         varied=frozenset(scenery["varied"]["arts"]),
         varied_colours=tuple(scenery["varied"]["colours"]),

@@ -7,7 +7,7 @@ from calotype.providers.local.sketch.chance import Chance, blotches, profile
 from calotype.providers.local.sketch.colour import NAMED, RGB, eight_bit, hexed, mix, ramp, times
 from calotype.providers.local.sketch.layers import Layer, Stage
 from calotype.providers.local.sketch.palette import Palette
-from calotype.providers.local.sketch.prompt import Scene
+from calotype.providers.local.sketch.scene import Scene
 from calotype.providers.local.sketch.sky import backdrop_sky
 
 

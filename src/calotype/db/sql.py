@@ -8,6 +8,7 @@ Hot statements are plain text with named parameters (`:name`) and three macros f
 """
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
@@ -49,6 +50,46 @@ class Sql:
 
     def __repr__(self) -> str:
         return f"Sql({self.text!r})"
+
+
+class ManySql(Sql):
+    """An INSERT or UPDATE that is run for many rows at once.
+
+    SQLite gives up the interpreter lock at every call, and a busy event loop does not give it back at once; so there
+    the rows travel as one JSON array and the whole batch is one call. An UPDATE must not name the same row twice in
+    one batch.
+    """
+
+    __slots__ = ("names", "sqlite_many")
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        names = list(dict.fromkeys(_NAME.findall(text)))
+        if self.lists or not names:
+            raise ValueError("a statement for many rows takes plain named parameters")
+        self.names = tuple(names)
+
+        def column(match: re.Match[str]) -> str:
+            return f"(r.v ->> '$[{names.index(match[1])}]')"
+
+        rows = "(SELECT value AS v FROM json_each(:rows)) AS r"
+        code = _NAME.sub(column, self.sqlite)
+        if insert := _INSERT.match(code):
+            self.sqlite_many = f"{insert[1]} SELECT {insert[2]} FROM {rows} WHERE true{insert[3] or ''}"
+        elif update := _UPDATE.match(code):
+            self.sqlite_many = f"{update[1]} FROM {rows} WHERE {update[2]}"
+        else:
+            raise ValueError("a statement for many rows is INSERT … VALUES or UPDATE … WHERE")
+
+    def pack(self, params: Sequence[dict[str, object]]) -> dict[str, object]:
+        """Return all sets of parameters as the one JSON array SQLite takes."""
+        names = self.names
+        return {"rows": _json([[row[name] for name in names] for row in params]).decode()}
+
+
+_INSERT = re.compile(r"(INSERT INTO .*?\)) VALUES \((.*?)\)( ON CONFLICT .*)?\Z")
+_UPDATE = re.compile(r"(UPDATE .*) WHERE (.*)\Z")
+_json = msgspec.json.Encoder().encode
 
 
 def _lite(code: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from calotype.db.sql import Sql, Store
+from calotype.db.sql import ManySql, Sql, Store
 
 Row = tuple[Any, ...]
 Params = dict[str, Any]
@@ -60,7 +60,9 @@ class Tx:
             return 0
         self._refuse_when_lost()
         try:
-            if self.store is Store.SQLITE:
+            if self.store is Store.SQLITE and isinstance(sql, ManySql) and len(params) > 1:
+                self._cursor.execute(sql.sqlite_many, sql.pack(params))
+            elif self.store is Store.SQLITE:
                 encoded = params if not sql.lists else [sql.encode(one) for one in params]
                 self._cursor.executemany(sql.sqlite, encoded)
             else:

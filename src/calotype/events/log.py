@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from calotype.db import Sql
+from calotype.db import ManySql
 
-INSERT_EVENT = Sql(
+INSERT_EVENT = ManySql(
     "INSERT INTO event (job_id, seq, org_id, type, data, at_ms) VALUES (:job_id, :seq, :org_id, :type, :data, :at_ms)"
 )
-INSERT_OUTBOX = Sql(
+INSERT_OUTBOX = ManySql(
     "INSERT INTO outbox (id, org_id, job_id, type, dialect, url, state, attempts, next_at_ms, created_at_ms)"
     " VALUES (:id, :org_id, :job_id, :type, :dialect, :url, 'pending', 0, :now_ms, :now_ms)"
 )

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 from msgspec import Struct
 
-from calotype.db import Sql, Tx
+from calotype.db import ManySql, Sql, Tx
 from calotype.events.log import INSERT_EVENT, event_row
 from calotype.jobs.types import JobPlan, json_text
 from calotype.kernel.errors import Code, Problem
@@ -27,13 +27,16 @@ _FIND = Sql(
     "SELECT i.id, i.request_hash, i.job_id, i.answer, i.answer_ended_ms, j.state, i.expires_at_ms"
     " FROM idempotency i JOIN job j ON j.id = i.job_id WHERE i.id {in:ids}"
 )
-_REMEMBER = Sql(
+_REMEMBER = ManySql(
     "INSERT INTO idempotency (id, request_hash, job_id, answer, answer_by, expires_at_ms)"
     " VALUES (:id, :request_hash, :job_id, 'open', :instance, :expires_at_ms)"
     " ON CONFLICT (id) DO UPDATE SET request_hash = excluded.request_hash, job_id = excluded.job_id, answer = 'open',"
     " answer_by = excluded.answer_by, answer_ended_ms = NULL, expires_at_ms = excluded.expires_at_ms"
 )
-_INSERT_JOB = Sql(
+_REOPEN = ManySql(
+    "UPDATE idempotency SET answer = 'open', answer_by = :instance, answer_ended_ms = NULL WHERE id = :id"
+)
+_INSERT_JOB = ManySql(
     "INSERT INTO job (id, org_id, key_id, state, dialect, operation, model, data_class, region, priority, plan, input,"
     " provider, route, attempt, progress, cancel_requested, events, lease_by, lease_n, next_at_ms, deadline_at_ms,"
     " webhook_url, customer, tags, quote_micro, created_at_ms, started_at_ms)"
@@ -41,7 +44,7 @@ _INSERT_JOB = Sql(
     " :input, :provider, 0, :attempt, 0, 0, 1, :lease_by, :lease_n, :next_at_ms, :deadline_at_ms,"
     " :webhook_url, :customer, :tags, :quote_micro, :created_at_ms, :started_at_ms)"
 )
-INSERT_SUBMISSION = Sql(
+INSERT_SUBMISSION = ManySql(
     "INSERT INTO submission (job_id, attempt, provider, upstream_model, state, cost_posted, created_at_ms)"
     " VALUES (:job_id, :attempt, :provider, :upstream_model, 'intent', 0, :now_ms)"
 )
@@ -111,12 +114,15 @@ class Accept(Struct, frozen=True):
         answers: list[Accepted | Problem] = []
         taken: list[Self] = []
         remembered: dict[str, dict[str, Any]] = {}
+        reopened: list[dict[str, Any]] = []
         for one in batch:
             name = one.memory_id
             try:
                 earlier = one._join(known.get(name)) if name is not None else None
-                if earlier is not None:
+                if name is not None and earlier is not None:
                     answers.append(Accepted(earlier, joined=True))
+                    reopened.append({"id": name, "instance": one.instance})
+                    known[name] = (*known[name][:2], "open", None, *known[name][4:])
                     continue
                 book.hold(
                     one.job_id,
@@ -159,6 +165,7 @@ class Accept(Struct, frozen=True):
             ],
         )
         tx.executemany(_REMEMBER, list(remembered.values()))
+        tx.executemany(_REOPEN, reopened)
         tx.executemany(
             INSERT_EVENT, [event_row(one.job_id, 1, one.org_id, "job.accepted", one.now_ms) for one in taken]
         )

@@ -9,13 +9,13 @@ from typing import ClassVar, Self
 
 from msgspec import Struct
 
-from calotype.db import Sql, Tx
+from calotype.db import ManySql, Sql, Tx
 from calotype.kernel.errors import Problem
 from calotype.kernel.ids import JobId
 
-_MARK = Sql(
+_MARK = ManySql(
     "UPDATE idempotency SET answer = :answer, answer_ended_ms = :now_ms WHERE id = :id AND job_id = :job_id"
-    " AND answer = 'open'"
+    " AND answer <> 'delivered'"
 )
 BREAK_OTHERS = Sql(
     "UPDATE idempotency SET answer = 'broken', answer_ended_ms = :now_ms"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 from msgspec import Struct
 
-from calotype.db import Sql, Tx
+from calotype.db import ManySql, Sql, Tx
 from calotype.jobs.store import JOB_COLUMNS
 from calotype.jobs.types import JobRow, job_from
 from calotype.kernel.errors import Problem
@@ -44,7 +44,7 @@ _FILL = Sql(
 _STARTED_OF = Sql(
     f"SELECT COUNT(*) FROM (SELECT 1 FROM job WHERE provider = :provider AND {_STARTED} LIMIT :cap) busy"  # noqa: S608
 )
-_LEASE = Sql("UPDATE job SET lease_by = :instance, lease_n = lease_n + 1, next_at_ms = :until WHERE id = :id")
+_LEASE = ManySql("UPDATE job SET lease_by = :instance, lease_n = lease_n + 1, next_at_ms = :until WHERE id = :id")
 _LOAD = Sql(
     f"SELECT {JOB_COLUMNS} FROM job j LEFT JOIN submission s ON s.job_id = j.id AND s.attempt = j.attempt"  # noqa: S608
     " WHERE j.id {in:ids}"

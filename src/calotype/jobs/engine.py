@@ -171,28 +171,37 @@ class Engine:
         )  # fmt: skip
         if phi:
             self._payloads[job_id] = fields
+        committed = asyncio.ensure_future(self._db.submit(accept))
         try:
-            accepted = await asyncio.shield(self._commit(accept, fields))
+            answer = await asyncio.shield(committed)
+        except asyncio.CancelledError:  # the caller is gone, the job is not: it begins as soon as it is durable
+            committed.add_done_callback(lambda future: self._begin_unasked(future, accept, fields))
+            raise
         except BaseException:
             self._payloads.pop(job_id, None)
             raise
-        return accepted
-
-    async def _commit(self, accept: Accept, fields: dict[str, Any]) -> Ticket:
-        """Commit and begin the work in one go that a hung-up caller cannot interrupt."""
-        answer: Accepted = await self._db.submit(accept)
-        memory_id = accept.memory_id
         if answer.joined:
-            self._payloads.pop(accept.job_id, None)
+            self._payloads.pop(job_id, None)
             view = await self._views.load(answer.job_id)
             if view is None:
                 raise Problem(Code.JOB_NOT_FOUND, "The job of this request is gone.")
-            return Ticket(view.job, joined=True, memory_id=memory_id)
+            return Ticket(view.job, joined=True, memory_id=accept.memory_id)
+        return self._begin(accept, fields)
+
+    def _begin(self, accept: Accept, fields: dict[str, Any]) -> Ticket:
+        """Start a job that was just committed: at once in this process, or by waking the runner."""
         job = _row(accept, fields)
         if accept.inline or accept.mine:
-            return Ticket(job, False, memory_id, self._runner.launch(job, recorded=accept.inline))
+            task = self._runner.launch(job, recorded=accept.inline)
+            return Ticket(job, joined=False, memory_id=accept.memory_id, task=task)
         self._bus.due()
-        return Ticket(job, joined=False, memory_id=memory_id)
+        return Ticket(job, joined=False, memory_id=accept.memory_id)
+
+    def _begin_unasked(self, committed: "asyncio.Future[Accepted]", accept: Accept, fields: dict[str, Any]) -> None:
+        if not committed.cancelled() and committed.exception() is None and not committed.result().joined:
+            self._begin(accept, fields)
+        else:
+            self._payloads.pop(accept.job_id, None)
 
     def _has_room(self, provider: str) -> bool:
         runtime = self._runtimes.get(provider)
@@ -224,7 +233,7 @@ class Engine:
         ticket = await self.accept(ask)
         end_s = time.monotonic() + self._settings.limits.max_wait_s
         if ticket.task is not None:
-            await asyncio.wait((ticket.task,), timeout=self._settings.limits.max_wait_s)
+            await _ended(ticket.task, self._settings.limits.max_wait_s)
             if ticket.task.done() and not ticket.task.cancelled() and (view := ticket.task.result()) is not None:
                 return view, ticket
         return await self.wait(ticket.job.id, end_s - time.monotonic()), ticket
@@ -364,6 +373,24 @@ def _fitting(fields: dict[str, Any], card: Card, known: frozenset[str]) -> tuple
         return fields, ()
     kept = {name: value for name, value in fields.items() if name not in unfit}
     return kept, tuple(f"{name} has no effect on {card.id} and was ignored" for name in unfit)
+
+
+async def _ended(task: "asyncio.Task[JobView | None]", timeout_s: float) -> None:
+    """Wait for a task, at most so long, without cancelling it; cheaper than `asyncio.wait` for one task."""
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+
+    def end(_task: object = None) -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    timer = loop.call_later(timeout_s, end)
+    task.add_done_callback(end)
+    try:
+        await ended
+    finally:
+        timer.cancel()
+        task.remove_done_callback(end)
 
 
 def _check_tags(context: Context) -> None:

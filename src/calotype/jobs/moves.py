@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from msgspec import Struct
 
-from calotype.db import Sql, Tx
+from calotype.db import ManySql, Sql, Tx
 from calotype.events.log import INSERT_EVENT, event_row
 from calotype.jobs.accept import INSERT_SUBMISSION
 from calotype.jobs.types import json_text
@@ -20,7 +20,7 @@ from calotype.kernel.outcome import Cost
 _LOCK = Sql(
     "SELECT id, state, lease_n, events, org_id, cancel_requested FROM job WHERE id {in:ids} ORDER BY id {for_update}"
 )
-_CLOSE_SUBMISSION = Sql(
+_CLOSE_SUBMISSION = ManySql(
     "UPDATE submission SET state = :state, error = :error, handle = COALESCE(:handle, handle),"
     " upstream_id = COALESCE(:upstream_id, upstream_id), answered_at_ms = :now_ms,"
     " cost_micro = COALESCE(:cost_micro, cost_micro), cost_amount = COALESCE(:cost_amount, cost_amount),"
@@ -32,18 +32,18 @@ _BEGIN = Sql(
     " started_at_ms = COALESCE(started_at_ms, :now_ms), next_at_ms = :until, lease_by = :instance,"
     " events = events + 1 WHERE id = :id AND lease_n = :lease_n"
 )
-_MOVE = Sql(
+_MOVE = ManySql(
     "UPDATE job SET state = :state, route = COALESCE(:route, route), provider = COALESCE(:provider, provider),"
     " attempt = :attempt, next_at_ms = :next_at_ms, progress = :progress, outcome = COALESCE(:outcome, outcome),"
     " lease_by = CASE WHEN :keep = 1 THEN lease_by ELSE NULL END, events = events + :events"
     " WHERE id = :id AND lease_n = :lease_n"
 )
-_RENEW = Sql(
+_RENEW = ManySql(
     "UPDATE job SET next_at_ms = :until, progress = CASE WHEN :progress > progress THEN :progress ELSE progress END"
     " WHERE id = :id AND lease_n = :lease_n AND lease_by = :instance"
     " AND state IN ('queued', 'submitting', 'running', 'storing')"
 )
-_CANCEL = Sql(
+_CANCEL = ManySql(
     "UPDATE job SET cancel_requested = 1, next_at_ms = CASE WHEN lease_by IS NULL THEN :now_ms ELSE next_at_ms END"
     " WHERE id = :id AND state IN ('queued', 'submitting', 'running', 'storing')"
 )

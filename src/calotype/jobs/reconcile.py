@@ -4,7 +4,7 @@ import asyncio
 
 import structlog
 
-from calotype.db import Database, Sql, Store, Tx
+from calotype.db import Database, ManySql, Sql, Store, Tx
 from calotype.jobs.answers import BREAK_DEAD, BREAK_OTHERS, SWEEP, SWEEP_INSTANCES, Answered, MarkAnswered
 from calotype.jobs.runner import beat
 from calotype.kernel.clock import Clock
@@ -26,7 +26,9 @@ _UNPOSTED = Sql(
     "SELECT job_id, attempt, provider, cost_micro FROM submission WHERE cost_posted = 0 AND cost_micro > 0"
     " AND state IN ('done', 'failed', 'ambiguous') LIMIT :limit {for_update}"
 )
-_POSTED = Sql("UPDATE submission SET cost_posted = 1 WHERE job_id = :job_id AND attempt = :attempt AND cost_posted = 0")
+_POSTED = ManySql(
+    "UPDATE submission SET cost_posted = 1 WHERE job_id = :job_id AND attempt = :attempt AND cost_posted = 0"
+)
 
 
 class Reconciler:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable
 
 import structlog
@@ -69,6 +70,8 @@ class Runner:
         self._caps = {name: cap for name, cap in caps.items() if cap < UNLIMITED}
         self._cancellable = cancellable
         self.active: dict[JobId, Active] = {}
+        self._busy: Counter[str] = Counter()
+        self._crowded = False
         self._after = ""
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -101,15 +104,16 @@ class Runner:
 
     def busy(self, provider: str) -> int:
         """Count the jobs of a provider this process works on."""
-        return sum(1 for active in self.active.values() if active.job.provider == provider)
+        return self._busy[provider]
 
     def launch(self, job: JobRow, *, recorded: bool = False) -> "asyncio.Task[JobView | None]":
         """Work on a job whose lease is ours, in a task of its own."""
-        task = asyncio.create_task(self._work(job, recorded))
+        self._busy[job.provider] += 1
+        task = asyncio.create_task(self._work(job, job.provider, recorded))
         self.active[job.id] = Active(job, task)
         return task
 
-    async def _work(self, job: JobRow, recorded: bool) -> JobView | None:
+    async def _work(self, job: JobRow, provider: str, recorded: bool) -> JobView | None:
         try:
             while True:
                 view = await self._stepper.step(job, recorded=recorded)
@@ -135,8 +139,9 @@ class Runner:
             return None
         finally:
             self.active.pop(job.id, None)
+            self._busy[provider] -= 1
             self._stepper.progress.pop(job.id, None)
-            if self._stopping is False:
+            if self._crowded:
                 self._bus.wake.set()
 
     async def _loop(self) -> None:
@@ -154,6 +159,7 @@ class Runner:
     async def _claim(self) -> bool:
         """Claim what is due and begin to work on it; say whether there may be more at once."""
         room = min(self._settings.steps_in_progress - len(self.active), self._settings.claim_batch)
+        self._crowded = room <= 0 or any(self._busy[name] >= cap for name, cap in self._caps.items())
         if room <= 0:
             return False
         self._bus.wake.clear()

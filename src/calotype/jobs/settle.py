@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 from msgspec import Struct
 
-from calotype.db import Sql, Tx
+from calotype.db import ManySql, Sql, Tx
 from calotype.events.log import INSERT_EVENT, INSERT_OUTBOX, event_row
 from calotype.jobs.moves import Closing, close_submissions
 from calotype.jobs.types import Result, json_text
@@ -25,7 +25,7 @@ _LOCK = Sql(
     "SELECT id, state, lease_n, events, webhook_url, dialect, charged_micro FROM job WHERE id {in:ids}"
     " ORDER BY id {for_update}"
 )
-_END = Sql(
+_END = ManySql(
     "UPDATE job SET state = :state, charged_micro = :charged, result = :result, error = :error, outcome = NULL,"
     " input = CASE WHEN :keep_input = 1 THEN input ELSE NULL END, lease_by = NULL, events = events + 1,"
     " progress = CASE WHEN :state = 'succeeded' THEN 100 ELSE progress END, finished_at_ms = :now_ms"

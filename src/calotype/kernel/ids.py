@@ -15,6 +15,8 @@ InstanceId = NewType("InstanceId", str)
 
 _lock = threading.Lock()
 _last = 0
+_pool = bytearray()
+os.register_at_fork(after_in_child=_pool.clear)
 
 
 def uuid7() -> str:
@@ -26,7 +28,11 @@ def uuid7() -> str:
     tick = time.time_ns() * 4096 // 1_000_000  # milliseconds << 12, the low bits a fraction of a millisecond
     with _lock:
         tick = _last = max(tick, _last + 1)
-    low = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
+        if len(_pool) < 8:
+            _pool.extend(os.urandom(4096))  # one system call for many ids: each gives up the interpreter lock
+        random = bytes(_pool[-8:])
+        del _pool[-8:]
+    low = int.from_bytes(random, "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
     text = f"{(tick >> 12) & 0xFFFF_FFFF_FFFF:012x}7{tick & 0xFFF:03x}{low:016x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 

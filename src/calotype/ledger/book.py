@@ -10,7 +10,7 @@ The rules, asserted where money moves:
 from collections.abc import Iterable
 from typing import Any, Self
 
-from calotype.db.sql import Sql
+from calotype.db.sql import ManySql, Sql
 from calotype.db.tx import Tx
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.ids import AccountId, OrgId, uuid7
@@ -32,15 +32,15 @@ _OPEN_BUDGET = Sql(
     "INSERT INTO budget (key_id, org_id, spent_micro, held_micro, open_jobs) VALUES (:id, :org_id, 0, 0, 0)"
     " ON CONFLICT (key_id) DO NOTHING"
 )
-_MOVE_ACCOUNT = Sql(
+_MOVE_ACCOUNT = ManySql(
     "UPDATE account SET posted_micro = posted_micro + :posted, held_micro = held_micro + :held,"
     " version = version + :entries WHERE id = :id"
 )
-_MOVE_BUDGET = Sql(
+_MOVE_BUDGET = ManySql(
     "UPDATE budget SET spent_micro = spent_micro + :spent, held_micro = held_micro + :held,"
     " open_jobs = open_jobs + :open_jobs WHERE key_id = :id"
 )
-_INSERT_HOLD = Sql(
+_INSERT_HOLD = ManySql(
     "INSERT INTO hold (id, account_id, org_id, key_id, amount_micro, state, captured_micro, created_at_ms)"
     " VALUES (:id, :account_id, :org_id, :key_id, :amount, 'open', 0, :now_ms)"
 )
@@ -48,15 +48,15 @@ _SELECT_HOLDS = Sql(
     "SELECT id, account_id, org_id, key_id, amount_micro, state, captured_micro FROM hold"
     " WHERE id {in:ids} ORDER BY id {for_update}"
 )
-_SETTLE_HOLD = Sql(
+_SETTLE_HOLD = ManySql(
     "UPDATE hold SET state = :state, captured_micro = :captured, settled_at_ms = :now_ms"
     " WHERE id = :id AND state = 'open'"
 )
-_INSERT_JOURNAL = Sql(
+_INSERT_JOURNAL = ManySql(
     "INSERT INTO journal (id, kind, org_id, job_id, idem_key, memo, created_at_ms)"
     " VALUES (:id, :kind, :org_id, :job_id, :idem_key, :memo, :now_ms)"
 )
-_INSERT_ENTRY = Sql(
+_INSERT_ENTRY = ManySql(
     "INSERT INTO entry (journal_id, account_id, amount_micro, account_version, balance_after_micro)"
     " VALUES (:journal_id, :account_id, :amount, :version, :after)"
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text
 
-from calotype.db import Sql
+from calotype.db import ManySql, Sql
 from calotype.db.metadata import metadata
 
 artifact = Table(
@@ -48,7 +48,7 @@ upload = Table(
     Index("ix_upload_org_id", "org_id", "created_at_ms"),
 )
 
-INSERT_ARTIFACT = Sql("""
+INSERT_ARTIFACT = ManySql("""
     INSERT INTO artifact (job_id, n, org_id, key, stored, url, content_type, size_bytes, sha256, width, height,
                           duration_ms, name, created_at_ms, expires_at_ms)
     VALUES (:job_id, :n, :org_id, :key, :stored, :url, :content_type, :size_bytes, :sha256, :width, :height,

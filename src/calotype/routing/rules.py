@@ -1,13 +1,17 @@
 """The rules a route must pass, as functions of values; each removes routes and none puts one back."""
 
 from collections.abc import Container, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
+from functools import lru_cache
 
 from msgspec import Struct
 
 from calotype.catalog import ANY_REGION, Card, Route
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import DataClass, KeyClass, Operation, Region
+
+_DAY_MS = 86_400_000
+_EPOCH = date(1970, 1, 1).toordinal()
 
 
 class Rules(Struct, frozen=True):
@@ -29,7 +33,12 @@ class Rules(Struct, frozen=True):
 
 def day_of(now_ms: int) -> date:
     """Return the day in UTC."""
-    return datetime.fromtimestamp(now_ms / 1000, UTC).date()
+    return _day(now_ms // _DAY_MS)
+
+
+@lru_cache(maxsize=4)
+def _day(number: int) -> date:
+    return date.fromordinal(_EPOCH + number)
 
 
 def serves_region(route: Route, rules: Rules) -> bool:

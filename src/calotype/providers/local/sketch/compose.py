@@ -145,7 +145,7 @@ class _Outdoors:
         if self.shore < self.stage.height and self.scene.ground != "street":
             plants = growth.scattered(self.scene, self.nursery, self.stage, self.chance, rows, placed)
             queue += [(foot, 0, layer) for foot, layer in plants]
-        if "forest" in self.scene.backdrops:
+        if "forest" in self.scene.backdrops and self.scene.water is None:
             frame = growth.framing(self.scene, self.nursery, self.stage, self.chance, placed)
             queue += [
                 (self.stage.horizon + (self.stage.height - self.stage.horizon) * 0.42, 0, layer) for layer in frame

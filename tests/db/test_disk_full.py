@@ -4,6 +4,8 @@ import contextlib
 import os
 import sqlite3
 import subprocess
+import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -21,18 +23,21 @@ FILLER = "filler"
 
 
 @contextlib.contextmanager
-def mounted(path: Path, size: str) -> Iterator[Path]:
-    """Mount a small disk of its own; needs root."""
-    path.mkdir()
+def mounted(size: str) -> Iterator[Path]:
+    """Mount a small disk of its own, where other users can reach it; needs root."""
+    path = Path(tempfile.mkdtemp(prefix="calotype-disk-"))
+    path.chmod(0o755)
     done = os.geteuid() == 0 and subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)], check=False, capture_output=True
     )
     if not done or done.returncode:
+        path.rmdir()
         pytest.skip("a disk of its own can only be mounted by root")
     try:
         yield path
     finally:
         subprocess.run(["umount", "-l", str(path)], check=True)
+        path.rmdir()
 
 
 def fill(disk: Path) -> None:
@@ -71,8 +76,8 @@ async def until_full(db: Database) -> set[str]:
     raise AssertionError("the disk was never full")
 
 
-async def test_a_full_disk_under_sqlite_refuses_whole_batches_and_heals(tmp_path: Path) -> None:
-    with mounted(tmp_path / "disk", "4m") as disk:
+async def test_a_full_disk_under_sqlite_refuses_whole_batches_and_heals() -> None:
+    with mounted("4m") as disk:
         url = f"sqlite:///{disk / 'calotype.db'}"
         async with opened(url) as db:
             await db.write(lambda tx: tx.execute(CREATE))
@@ -135,22 +140,20 @@ async def test_sqlites_silent_rollback_is_noticed_and_nothing_is_written_outside
         assert kept(await batch_of(db, ["small"], "s")) == {"small"}
 
 
-async def test_a_full_disk_under_postgresql_refuses_whole_batches_and_heals(
-    postgres: str, template: str, tmp_path: Path
-) -> None:
+async def test_a_full_disk_under_postgresql_refuses_whole_batches_and_heals(postgres: str, template: str) -> None:
     with psycopg.connect(postgres, autocommit=True) as admin:
         row = admin.execute("SHOW data_directory").fetchone()
         assert row is not None
         data = Path(str(row[0]))
         if not data.exists():
             pytest.skip("the server is on another machine")
-        with mounted(data.parent / f"{tmp_path.name}-disk", "2m") as disk:
+        with mounted("2m") as disk:
             home = disk / "home"
             home.mkdir()
             os.chown(home, data.stat().st_uid, data.stat().st_gid)
-            name = "t_disk_full"
+            name = f"disk_full_{uuid.uuid4().hex[:8]}"
             admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-            admin.execute(f"CREATE TABLESPACE small LOCATION '{home}'")
+            admin.execute(f"CREATE TABLESPACE {name} LOCATION '{home}'")
             url = postgres.replace("/postgres?", f"/{name}?", 1)
             try:
                 async with opened(url) as db:
@@ -158,7 +161,7 @@ async def test_a_full_disk_under_postgresql_refuses_whole_batches_and_heals(
                         lambda tx: tx.execute(
                             Sql(
                                 "CREATE TABLE note (id TEXT PRIMARY KEY, text TEXT NOT NULL, times INTEGER NOT NULL)"
-                                " TABLESPACE small"
+                                f" TABLESPACE {name}"
                             )
                         )
                     )
@@ -172,4 +175,4 @@ async def test_a_full_disk_under_postgresql_refuses_whole_batches_and_heals(
                     assert notes_of(url) == dict.fromkeys(done, 1)
             finally:
                 admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-                admin.execute("DROP TABLESPACE small")
+                admin.execute(f"DROP TABLESPACE {name}")

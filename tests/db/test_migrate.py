@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,13 +74,13 @@ def empty_url(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Ite
     if store == "sqlite":
         yield f"sqlite:///{tmp_path / 'new' / 'folder' / 'calotype.db'}"
         return
-    server = request.getfixturevalue("postgres")
+    server, name = request.getfixturevalue("postgres"), f"migrate_{uuid.uuid4().hex[:8]}"
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute("CREATE DATABASE t_migrate")
+        admin.execute(f"CREATE DATABASE {name}")
         try:
-            yield server.replace("/postgres?", "/t_migrate?", 1)
+            yield server.replace("/postgres?", f"/{name}?", 1)
         finally:
-            admin.execute("DROP DATABASE t_migrate WITH (FORCE)")
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def rows(url: str, statement: str) -> list[tuple[object, ...]]:

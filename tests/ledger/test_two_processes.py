@@ -3,15 +3,18 @@
 import asyncio
 import json
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from moves import Hold, Settle, Unsorted, together
+from moves import NOW_MS, Hold, Settle, Unsorted, together
 
-from calotype.db import Database, Sql, Store
+from calotype.db import Database, Sql, Store, Tx
 from calotype.kernel.ids import OrgId
+from calotype.ledger.book import Book
 from calotype.ledger.ledger import Ledger
+from calotype.ledger.types import Settled
 from calotype.ledger.verify import verify
 
 ACCOUNTS = 6
@@ -108,4 +111,40 @@ async def test_a_hold_settled_by_two_writers_at_once_is_settled_once(
         captured += one.captured_micro
     balance = await ledger.balance(org)
     assert (balance.posted_micro, balance.held_micro) == (10_000 - captured, 0)
+    assert (await db.read(verify, snapshot=True)).ok
+
+
+async def test_a_settlement_waits_for_another_that_is_not_committed_yet(
+    db: Database, ledger: Ledger, database_url: str
+) -> None:
+    org = OrgId("acme")
+    await ledger.credit(org, 100)
+    await db.submit(Hold("j", org, 10))
+    settled, release = threading.Event(), threading.Event()
+
+    def settle(tx: Tx, captured: int, *, slowly: bool) -> Settled:
+        book = Book(tx)  # no lock was asked for beforehand
+        answer = book.settle("j", captured, now_ms=NOW_MS)
+        book.flush()
+        if slowly:
+            settled.set()
+            assert release.wait(30)
+        return answer
+
+    waiting = Sql("SELECT COUNT(*) FROM pg_locks WHERE NOT granted")
+    other = Database(database_url)
+    other.start()
+    try:
+        first = db.write(lambda tx: settle(tx, 7, slowly=True))
+        assert await asyncio.to_thread(settled.wait, 30)
+        second = other.write(lambda tx: settle(tx, 3, slowly=False))
+        while db.store is Store.POSTGRES and not second.done() and await db.read(lambda tx: tx.row(waiting)) == (0,):
+            await asyncio.sleep(0)
+        release.set()
+        assert await first == Settled(first=True, captured_micro=7)
+        assert await second == Settled(first=False, captured_micro=7)
+    finally:
+        release.set()
+        await asyncio.to_thread(other.close)
+    assert (await ledger.balance(org)).posted_micro == 93
     assert (await db.read(verify, snapshot=True)).ok

@@ -47,11 +47,11 @@ async def test_a_large_body_spills_to_a_file(open_guard, tmp_path):
         return web.Response(body=b"x" * 3_000_000)
 
     async with web_server(web.get("/", large), web.get("/small", picture)) as url:
-        async with SpoolSink(tmp_path / "spool") as spool:
+        async with SpoolSink(lambda: tmp_path / "spool") as spool:
             await download(url, to=spool, max_bytes=1 << 24, timeout_s=5, guard=open_guard)
         assert spool.body == tmp_path / "spool"
         assert spool.body.read_bytes() == b"x" * 3_000_000
-        async with SpoolSink(tmp_path / "unused") as spool:
+        async with SpoolSink(lambda: tmp_path / "unused") as spool:
             await download(f"{url}/small", to=spool, max_bytes=1 << 24, timeout_s=5, guard=open_guard)
         assert spool.body == PICTURE
         assert not (tmp_path / "unused").exists()
@@ -207,7 +207,7 @@ async def test_a_transfer_that_breaks_may_be_tried_again(open_guard, talk, reaso
 async def test_a_failed_download_leaves_no_file(open_guard, tmp_path):
     async with raw_server(half) as url:
         with pytest.raises(DownloadRetryable):
-            async with SpoolSink(tmp_path / "spool", memory_bytes=1) as spool:
+            async with SpoolSink(lambda: tmp_path / "spool", memory_bytes=1) as spool:
                 await download(url, to=spool, max_bytes=1000, timeout_s=5, guard=open_guard)
     assert list(tmp_path.iterdir()) == []
 

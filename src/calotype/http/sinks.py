@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -96,15 +97,15 @@ class FileSink:
 
 
 class SpoolSink:
-    """Keeps up to `memory_bytes` in memory and moves to the file `path` when more comes.
+    """Keeps up to `memory_bytes` in memory and moves to the file that `path` names when more comes.
 
     After `finish`, `body` is the bytes or the path. Leaving the context by an exception removes the file.
     """
 
-    def __init__(self, path: Path, memory_bytes: int = BLOCK_BYTES) -> None:
+    def __init__(self, path: Callable[[], Path], memory_bytes: int = BLOCK_BYTES) -> None:
         self.size_bytes = 0
         self.body: bytes | Path = b""
-        self._path = path
+        self._name = path
         self._memory_bytes = memory_bytes
         self._memory: list[bytes] = []
         self._file: FileSink | None = None
@@ -117,6 +118,7 @@ class SpoolSink:
             return
         self._memory.append(chunk)
         if self.size_bytes > self._memory_bytes:
+            self._path = self._name()
             self._file = FileSink(self._path)
             memory, self._memory = self._memory, []
             await self._file.write(b"".join(memory))

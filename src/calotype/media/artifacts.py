@@ -79,7 +79,7 @@ async def keep(
     if isinstance(output, Output) and output.url is not None and not output.url.startswith("data:"):
         if not rehost:
             return _passed_on(output, n, expires_at_ms)
-        spool = SpoolSink(store.temp_path())
+        spool = SpoolSink(store.temp_path)
         try:
             async with spool:
                 await download(

@@ -113,7 +113,7 @@ class Inputs:
         return await self._keep(body, key_base, field)
 
     async def _fetch(self, url: str, field: str | None) -> bytes | Path:
-        spool = SpoolSink(self._store.temp_path())
+        spool = SpoolSink(self._store.temp_path)
         try:
             async with spool:
                 await download(

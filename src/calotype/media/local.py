@@ -38,7 +38,7 @@ class LocalStore:
             for folder in (self._objects, root, root.parent):
                 _sync_folder(folder)
         self._names = count()
-        self._prefix = f"{os.getpid():x}-{os.urandom(6).hex()}"
+        self._temp_prefix = f"{self._temp}/{os.getpid():x}-{os.urandom(6).hex()}-"
         self._small = Lane(self._write_all, threads, "calotype-store", MAX_BATCH)
         self._large = Lane(self._write_all, threads, "calotype-store-large", 1)
 
@@ -55,7 +55,7 @@ class LocalStore:
 
     def temp_path(self) -> Path:
         """Return a fresh name in the temporary folder."""
-        return self._temp / f"{self._prefix}-{next(self._names):x}"
+        return Path(f"{self._temp_prefix}{next(self._names):x}")
 
     def path_of(self, key: str) -> Path:
         """Return where the key's file is, or would be."""

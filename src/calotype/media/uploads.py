@@ -72,7 +72,7 @@ class Uploads:
 
         Raises Problem: `payload_too_large`, `invalid_input` for an empty file, `unavailable` when it cannot be kept.
         """
-        spool = SpoolSink(self._store.temp_path())
+        spool = SpoolSink(self._store.temp_path)
         try:
             async with spool:
                 async for chunk in chunks:

@@ -188,9 +188,10 @@ class _Outdoors:
         pixels[..., :3] += (tone - pixels[..., :3]) * 0.35
         mirrored = Image.fromarray(pixels.astype(np.uint8)).filter(ImageFilter.BoxBlur(max(1, self.stage.unit * 0.002)))
         phase = _phase(placed)
+        motion: Motion = "still" if vocabulary().arts[placed.art].built else "bob"
         self._add([
-            Layer(mirrored, int(placed.x), foot, 0.55, "bob", phase),
-            Layer(image, int(placed.x), foot - cut, 0.55, "bob", phase),
+            Layer(mirrored, int(placed.x), foot, 0.55, motion, phase),
+            Layer(image, int(placed.x), foot - cut, 0.55, motion, phase),
             self._ripple(placed, foot),
         ])  # fmt: skip
 

@@ -1,0 +1,140 @@
+"""One generation over HTTP, as any client does it: ask, wait, save. Used by `generate` and the demo."""
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from calotype.cli.client import Answer, Client
+from calotype.cli.terminal import Failure, say
+from calotype.kernel.errors import Code, Problem
+
+MIN_POLL_S = 0.2
+MAX_SLUG_CHARS = 48
+Kind = Literal["image", "video"]
+OnProgress = Callable[[int], None]
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What is asked for; None leaves a field to the model."""
+
+    prompt: str
+    model: str = "auto"
+    size: str | None = None
+    seconds: float | None = None
+    seed: int | None = None
+    n: int | None = None
+
+    def body(self, kind: Kind, *, allow_preview: bool) -> dict[str, Any]:
+        """Return the request's body."""
+        fields: dict[str, Any] = {"model": self.model, "prompt": self.prompt, "size": self.size, "seed": self.seed}
+        if kind == "image":
+            fields["n"] = self.n
+        elif self.seconds is not None:
+            fields["seconds"] = int(self.seconds) if self.seconds.is_integer() else self.seconds
+        if allow_preview:
+            fields["allow_preview"] = True
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+class Made(msgspec.Struct, frozen=True):
+    """What came of it; `price_micro` is what was charged, or would have been to a metered key."""
+
+    job_id: str
+    model: str
+    label: str | None
+    kind: Kind
+    files: tuple[str, ...]
+    urls: tuple[str, ...]
+    price_micro: int
+    warnings: tuple[str, ...]
+    seconds: float
+
+
+def kind_of(client: Client, model: str) -> Kind:
+    """Return what a model makes; `auto` makes images unless told otherwise.
+
+    Raises:
+        Problem: there is no such model.
+
+    """
+    if model == "auto":
+        return "image"
+    return "video" if client.get(f"/v1/models/{quote(model, safe='')}").body.get("output") == "video" else "image"
+
+
+def make(client: Client, wish: Wish, kind: Kind, output: Path | None, on_progress: OnProgress) -> Made:
+    """Ask, wait for the end and save the files.
+
+    Raises:
+        Problem: the server refused, or the job failed.
+        Failure: the server or a file cannot be reached.
+
+    """
+    began_s = time.monotonic()
+    path = "/v1/images/generations" if kind == "image" else "/v1/videos/generations"
+    try:
+        first = client.post(path, wish.body(kind, allow_preview=False))
+    except Problem as problem:
+        if problem.code is not Code.NO_ROUTE or wish.model != "auto":
+            raise
+        say(f"No provider with a model for {kind}s is set up; using a preview model of this server.")
+        first = client.post(path, wish.body(kind, allow_preview=True))
+    last = first if kind == "image" else _wait(client, first, on_progress)
+    body = last.body
+    urls = tuple(datum["url"] for datum in body.get("data") or ())
+    job_id = last.headers.get("x-calotype-job-id", "")
+    files = []
+    for n, url in enumerate(urls):
+        target = _target(output, wish.prompt, job_id, url, n, len(urls))
+        client.download(url, target)
+        files.append(str(target))
+    return Made(
+        job_id=job_id,
+        model=body.get("model", wish.model),
+        label=body.get("label"),
+        kind=kind,
+        files=tuple(files),
+        urls=urls,
+        price_micro=int(last.headers.get("x-phi-cost-micro", "0")),
+        warnings=tuple(body.get("warnings") or ()),
+        seconds=round(time.monotonic() - began_s, 2),
+    )
+
+
+def _wait(client: Client, created: Answer, on_progress: OnProgress) -> Answer:
+    """Poll until the video's end."""
+    last = created
+    ident = created.body["id"]
+    while last.body["status"] not in ("completed", "failed"):
+        on_progress(int(last.body.get("progress") or 0))
+        time.sleep(max(MIN_POLL_S, int(last.headers.get("openai-poll-after-ms", "1000")) / 1000))
+        last = client.get(f"/v1/videos/{ident}")
+    if last.body["status"] == "failed":
+        error = last.body.get("error") or {}
+        raise Problem.from_dict(
+            {"code": error.get("code"), "message": error.get("message", "The job failed."), "field": error.get("param")}
+        )
+    on_progress(100)
+    return last
+
+
+def _target(output: Path | None, prompt: str, job_id: str, url: str, n: int, count: int) -> Path:
+    """Return where a file goes: as told, or named after the prompt; never over an earlier job's file."""
+    suffix = Path(urlsplit(url).path).suffix or ".bin"
+    if output is not None and not output.is_dir():
+        if not output.parent.is_dir():
+            raise Failure(f"There is no folder {output.parent}.")
+        return output if count == 1 else output.with_name(f"{output.stem}-{n + 1}{output.suffix or suffix}")
+    name = f"{slug(prompt)}-{job_id[-6:]}" + (f"-{n + 1}" if count > 1 else "")
+    return (output or Path()) / f"{name}{suffix}"
+
+
+def slug(prompt: str) -> str:
+    """Return a prompt as part of a file name."""
+    words = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")
+    return words[:MAX_SLUG_CHARS].rstrip("-") or "output"

@@ -1,0 +1,165 @@
+"""`calotype doctor`: looks at everything a server needs and says what is missing."""
+
+import asyncio
+import os
+import shutil
+import socket
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import typer
+from msgspec import Struct
+
+from calotype.cli.errors import sentence
+from calotype.cli.neighbour import engine_runs, running
+from calotype.cli.options import DataDir, Json, settings_for
+from calotype.cli.terminal import answer, table
+from calotype.db import Store, migrate
+from calotype.db.connection import open_engine, store_of
+from calotype.providers.local.messages import Done, Task
+from calotype.providers.local.models import MODELS
+from calotype.providers.local.pool import Limits, Pool
+from calotype.settings import Settings
+
+MIN_FREE_BYTES = 1 << 30
+FSYNC_S = 0.3
+WORKER_S = 60.0
+ENCODERS = ("libx264", "aac")
+
+
+class Finding(Struct, frozen=True):
+    """What one check found."""
+
+    name: str
+    ok: bool
+    found: str
+
+
+def doctor(as_json: Json = False, data_dir: DataDir = None) -> None:
+    """Check this machine and its settings; exit 1 when something would keep a server from working."""
+    settings = settings_for(data_dir)
+    findings = [_run(name, check, settings) for name, check in CHECKS]
+    ok = all(one.ok for one in findings)
+    if as_json:
+        answer({"ok": ok, "checks": findings})
+    else:
+        table(("CHECK", "", "FOUND"), [(one.name, "ok" if one.ok else "FAILS", one.found) for one in findings])
+    if not ok:
+        raise typer.Exit(1)
+
+
+def _run(name: str, check: Callable[[Settings], tuple[bool, str]], settings: Settings) -> Finding:
+    try:
+        ok, found = check(settings)
+    except Exception as error:  # a check that breaks has found something
+        ok, found = False, sentence(error)
+    return Finding(name, ok, found)
+
+
+def _python(_settings: Settings) -> tuple[bool, str]:
+    return sys.version_info >= (3, 11), f"{sys.version.split()[0]} on {sys.platform}"
+
+
+def _sqlite(_settings: Settings) -> tuple[bool, str]:
+    return sqlite3.sqlite_version_info >= (3, 37, 0), f"{sqlite3.sqlite_version} (3.37 or newer is needed)"
+
+
+def _data_dir(settings: Settings) -> tuple[bool, str]:
+    folder = settings.data_dir
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-") as file:
+        count, until = 0, time.perf_counter() + FSYNC_S
+        while time.perf_counter() < until:
+            os.pwrite(file.fileno(), b"\0" * 4096, 0)
+            os.fsync(file.fileno())
+            count += 1
+    return True, f"{folder.absolute()}: writable, {count / FSYNC_S:,.0f} fsyncs/s"
+
+
+def _disk(settings: Settings) -> tuple[bool, str]:
+    free = shutil.disk_usage(settings.data_dir).free
+    return free >= MIN_FREE_BYTES, f"{free / (1 << 30):,.1f} GiB free"
+
+
+def _database(settings: Settings) -> tuple[bool, str]:
+    store = store_of(settings.database)
+    found, needed = migrate.current(settings.database), migrate.head()
+    if store is Store.POSTGRES:
+        engine = open_engine(settings.database)
+        try:
+            with engine.connect():
+                pass
+        finally:
+            engine.dispose()
+    if found is None:
+        return True, f"{store.value}: empty, the first start creates {needed}"
+    if found != needed:
+        return False, f"{store.value}: schema {found}, this program needs {needed}: calotype db upgrade"
+    return True, f"{store.value}: schema {found}, up to date"
+
+
+def _providers(settings: Settings) -> tuple[bool, str]:
+    parts = ["local"]
+    for name, one in sorted(settings.providers.items()):
+        kind = one.kind or name
+        has = "key set" if one.api_key is not None else "no key"
+        parts.append(f"{name} ({has})" if kind == name else f"{name} ({kind}, {has})")
+    return True, ", ".join(parts)
+
+
+def _codecs(_settings: Settings) -> tuple[bool, str]:
+    missing = [name for name in ENCODERS if name not in av.codecs_available]
+    versions = ".".join(str(part) for part in av.library_versions["libavcodec"])
+    if missing:
+        return False, f"libavcodec {versions} has no {', '.join(missing)}"
+    return True, f"libavcodec {versions} with {', '.join(ENCODERS)}"
+
+
+def _worker(_settings: Settings) -> tuple[bool, str]:
+    model = MODELS["sketch"]
+    arguments = {"prompt": "a lighthouse at sunset", "width": 256, "height": 256, "seed": 1}
+
+    async def draw(path: str) -> bool:
+        pool = Pool(Limits())
+        try:
+            task = Task(model.function, (arguments,), model.extension, (path,))
+            return isinstance(await pool.run(task, deadline_s=WORKER_S, on_progress=lambda _: None), Done)
+        finally:
+            await pool.close()
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"sketch.{model.extension}"
+        began = time.perf_counter()
+        drawn = asyncio.run(draw(str(path))) and path.stat().st_size > 0
+    return drawn, f"drew a picture in {time.perf_counter() - began:.1f} s" if drawn else "could not draw a picture"
+
+
+def _port(settings: Settings) -> tuple[bool, str]:
+    if engine_runs(settings.data_dir):
+        return True, f"a server runs this data directory: {running(settings.data_dir) or 'it does not answer'}"
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            return False, f"{settings.host}:{settings.port}: {error.strerror}; choose another with --port"
+    return True, f"{settings.host}:{settings.port} is free"
+
+
+CHECKS: tuple[tuple[str, Callable[[Settings], tuple[bool, str]]], ...] = (
+    ("python", _python),
+    ("sqlite", _sqlite),
+    ("data directory", _data_dir),
+    ("disk", _disk),
+    ("database", _database),
+    ("providers", _providers),
+    ("codecs", _codecs),
+    ("worker process", _worker),
+    ("port", _port),
+)

@@ -1,0 +1,160 @@
+"""`calotype models`: the model cards, with prices from the one function that computes them."""
+
+from typing import Annotated, Any
+
+import typer
+
+from calotype.catalog import Card, Catalog, Pricing, Rate, Route, quote, rates
+from calotype.cli.options import DataDir, Json, settings_for
+from calotype.cli.terminal import answer, facts, table
+from calotype.kernel.errors import Code, Problem
+from calotype.kernel.money import usd
+from calotype.providers.registry import LOCAL
+from calotype.settings import Settings
+
+models = typer.Typer(help="Models: list, show.", no_args_is_help=True)
+
+
+@models.command("list")
+def list_(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also models that are retired, planned or have no provider set up.")
+    ] = False,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+) -> None:
+    """List the models that can run here, with their prices."""
+    catalog, available = _catalog(settings_for(data_dir))
+    cards = [card for card in catalog.cards(everything=everything) if everything or _runs(card, available)]
+    if as_json:
+        answer([card_object(card, catalog.pricing, available) for card in cards])
+        return
+    rows = [
+        (
+            card.id, ", ".join(operation.value for operation in card.operations), card.status,
+            "yes" if _runs(card, available) else "no", _price(card, catalog.pricing, available)["text"], card.label,
+        )
+        for card in cards
+    ]  # fmt: skip
+    table(("ID", "OPERATION", "STATUS", "RUNS HERE", "PRICE", "LABEL"), rows)
+
+
+@models.command()
+def show(
+    model: Annotated[str, typer.Argument(metavar="ID", help="A model's id or alias.")],
+    as_json: Json = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Show one model: what it takes, what it costs, where it runs."""
+    catalog, available = _catalog(settings_for(data_dir))
+    card = catalog.get(model) or catalog.find(model)
+    shown = card_object(card, catalog.pricing, available)
+    if as_json:
+        answer(shown | {"input": card.schema.document, "example": card.example})
+        return
+    facts(
+        [
+            ("id", card.id),
+            ("title", card.title),
+            ("description", card.description or None),
+            ("label", card.label),
+            ("operations", ", ".join(shown["operations"])),
+            ("status", card.status),
+            ("replacement", card.replacement),
+            ("aliases", ", ".join(card.aliases) or None),
+            ("licence", card.licence),
+            ("runs here", "yes" if shown["available"] else "no"),
+            ("price", shown["price"]["text"]),
+            ("fields", ", ".join(sorted(card.fields))),
+            *(("route", _route(route, available)) for route in card.routes),
+        ]
+    )
+
+
+def card_object(card: Card, pricing: Pricing, available: frozenset[str]) -> dict[str, Any]:
+    """Return a card as `--json` shows it; prices are micro-USD."""
+    first = _first(card, available)
+    return {
+        "id": card.id,
+        "title": card.title,
+        "aliases": card.aliases,
+        "operations": [operation.value for operation in card.operations],
+        "output": card.output,
+        "status": card.status,
+        "preview": card.preview,
+        "label": card.label,
+        "licence": card.licence,
+        "tags": card.tags,
+        "replacement": card.replacement,
+        "shutdown_date": None if card.shutdown_date is None else card.shutdown_date.isoformat(),
+        "available": _runs(card, available),
+        "price": _price(card, pricing, available),
+        "rates": [] if first is None else [_rate(rate) for rate in _rates(card, first, pricing)],
+        "routes": [
+            {
+                "provider": route.provider,
+                "upstream": route.upstream,
+                "regions": sorted(route.regions),
+                "phi": route.phi is not None,
+                "key_classes": sorted(item.value for item in route.key_classes),
+                "available": route.provider in available,
+                "priced": route.priced,
+            }
+            for route in card.routes
+        ],
+    }
+
+
+def _catalog(settings: Settings) -> tuple[Catalog, frozenset[str]]:
+    pricing = Pricing(settings.margin_bps, dict(settings.prices), settings.credit_micro)
+    catalog = Catalog.load(settings.cards_dir, settings.providers, pricing)
+    return catalog, frozenset({LOCAL, *settings.providers})
+
+
+def _runs(card: Card, available: frozenset[str]) -> bool:
+    return card.status in ("active", "deprecated") and any(
+        route.provider in available and route.priced for route in card.routes
+    )
+
+
+def _first(card: Card, available: frozenset[str]) -> Route | None:
+    """Return the route whose price is shown: one that can run here, else any that has a price."""
+    priced = [route for route in card.routes if route.priced]
+    return next((route for route in priced if route.provider in available), priced[0] if priced else None)
+
+
+def _rates(card: Card, route: Route, pricing: Pricing) -> tuple[Rate, ...]:
+    try:
+        return rates(card, route, pricing)
+    except Problem as problem:
+        if problem.code in (Code.NO_ROUTE, Code.UNAVAILABLE):
+            return ()
+        raise
+
+
+def _rate(rate: Rate) -> dict[str, Any]:
+    return {"unit": rate.unit, "per": rate.per, "price_micro": rate.price_micro, "when": rate.when}
+
+
+def _price(card: Card, pricing: Pricing, available: frozenset[str]) -> dict[str, Any]:
+    """Return the lowest rate and, as an example, the price of the card's own example."""
+    route = _first(card, available)
+    rows = () if route is None else _rates(card, route, pricing)
+    if route is None or not rows:
+        return {"unit": None, "per": None, "price_micro": None, "example_micro": None, "text": "no price"}
+    low = min(rows, key=lambda rate: rate.price_micro * 10**9 // rate.per)
+    per = low.unit if low.per == 1 else f"{low.per:,} {low.unit}s"
+    text = "free" if not any(rate.price_micro for rate in rows) else f"{usd(low.price_micro)} / {per}"
+    return {
+        "unit": low.unit,
+        "per": low.per,
+        "price_micro": low.price_micro,
+        "example_micro": quote(card, route, card.check(card.example).input, pricing).hold_micro,
+        "text": f"from {text}" if len(rows) > 1 and text != "free" else text,
+    }
+
+
+def _route(route: Route, available: frozenset[str]) -> str:
+    where = "any region" if "*" in route.regions else ", ".join(sorted(route.regions))
+    ready = "ready" if route.provider in available else "provider not set up"
+    return f"{route.provider} → {route.upstream} ({where}; {ready}{'' if route.priced else '; no price'})"

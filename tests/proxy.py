@@ -12,7 +12,7 @@ class Cutter:
         self._target = port
         self._left = cuts
         self.connections = 0
-        self.requests = threading.Semaphore(0)
+        self.ended = threading.Event()
         self.release = threading.Event()
         self._loop = asyncio.new_event_loop()
         self.port = 0
@@ -35,6 +35,7 @@ class Cutter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.ended.set()
         self.release.set()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)

@@ -17,9 +17,12 @@ from calotype.app import App
 from calotype.db import Sql
 from calotype.kernel.generation import KeyClass
 from calotype.kernel.ids import uuid7
-from calotype.server import LISTENER
 from calotype.settings import Settings
 
+LISTENER: dict[str, Any] = {
+    "http": "httptools", "loop": "uvloop", "server_header": False, "access_log": False, "log_config": None,
+}  # fmt: skip
+"""As `calotype serve` sets it."""
 GENEROUS_MICRO = 100_000_000
 
 

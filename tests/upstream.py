@@ -56,20 +56,23 @@ class Upstream:
     answers: list[Answer] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
     arrived: threading.Event = field(default_factory=threading.Event)
-    connections: int = 0
+    holding: dict[str, threading.Event] = field(default_factory=dict)
+    """Prompts whose requests wait until their event is set."""
     url: str = ""
 
     def reset(self) -> None:
         self.seen.clear()
         self.answers.clear()
         self.arrived.clear()
+        self.holding.clear()
         self.gate.set()
 
     async def _handle(self, request: web.Request) -> web.Response:
         seen = Seen(request.path, dict(request.headers), await request.read())
         self.seen.append(seen)
         self.arrived.set()
-        while not self.gate.is_set():
+        held = self.holding.get(str(seen.json.get("prompt"))) if self.holding else None
+        while not self.gate.is_set() or (held is not None and not held.is_set()):
             await asyncio.sleep(0.005)
         answer = self.answers.pop(0) if self.answers else pictures
         return answer(seen)

@@ -21,15 +21,6 @@ EXPOSED = (
     b" x-phi-usage, openai-poll-after-ms, retry-after, retry-after-ms"
 )
 MAX_REQUEST_ID_CHARS = 100
-LISTENER: dict[str, Any] = {
-    "http": "httptools",
-    "loop": "uvloop",
-    "server_header": False,
-    "access_log": False,
-    "log_config": None,
-    "timeout_keep_alive": 75,
-}
-"""How uvicorn serves us; whoever starts it adds where to listen."""
 _encode = msgspec.json.Encoder().encode
 
 

@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 MAX_STEPS = 50
 MAX_WAIT_S = 60.0
+ON_ITS_WAY_S = 0.25
+"""How long a request is given to leave before tests take it as sent."""
 
 
 async def _nothing() -> None:
@@ -81,9 +83,9 @@ async def _perform(step: Step, upstream: Upstream) -> HttpResponse | tuple[HttpR
 
 
 async def _observed(step: HttpRequest, upstream: Upstream) -> HttpResponse:
-    """Perform a committing request with a point while it is on its way (tests only)."""
+    """Perform a committing request with a point after it left and before anything of its answer is used (tests only)."""
     task = asyncio.ensure_future(upstream.perform(step))
-    await asyncio.sleep(0.05)
+    await asyncio.wait((task,), timeout=ON_ITS_WAY_S)
     points.reach("submit.sent")
     return await task
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from crash.house import GRANT_MICRO, House, Nursery
 
 from calotype.accounts import Accounts
 from calotype.db import Database
@@ -17,6 +16,7 @@ from calotype.kernel.clock import SystemClock
 from calotype.kernel.generation import KeyClass
 from calotype.ledger.ledger import Ledger
 from calotype.sandbox.upstream import Emulator
+from crash.house import GRANT_MICRO, House, Nursery
 
 
 @pytest.fixture(scope="session")

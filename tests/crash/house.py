@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from faults.invariants import broken_rules
 
 from calotype.db import Sql, Tx
 from calotype.db.connection import Connection, open_engine, store_of
 from calotype.media.local import LocalStore
 from calotype.sandbox.upstream import Emulator
+from faults.invariants import broken_rules
 
 HERE = Path(__file__).parent
 GRANT_MICRO = 1_000_000
@@ -116,9 +116,9 @@ class Server:
             return answer.status, await answer.read()
 
     async def delete(self, path: str) -> int:
-        async with aiohttp.ClientSession(headers=self._headers) as session:
-            async with session.delete(f"{self.url}{path}") as answer:
-                return answer.status
+        url = f"{self.url}{path}"
+        async with aiohttp.ClientSession(headers=self._headers) as session, session.delete(url) as answer:
+            return answer.status
 
 
 class House:

@@ -66,6 +66,11 @@ def serve(listener: socket.socket) -> None:
     uvicorn.Server(config).run(sockets=[listener])
 
 
+def say(pid: int, listener: socket.socket) -> None:
+    sys.stdout.write(json.dumps({"pid": pid, "port": listener.getsockname()[1]}) + "\n")
+    sys.stdout.flush()
+
+
 def nursery() -> None:
     """Make a server process for each order; forking spares each of them the imports."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -85,7 +90,7 @@ def nursery() -> None:
             os.environ.update(order["env"])
             serve(listener)
             os._exit(0)
-        print(json.dumps({"pid": pid, "port": listener.getsockname()[1]}), flush=True)
+        say(pid, listener)
         listener.close()
 
 
@@ -95,5 +100,5 @@ if __name__ == "__main__":
     else:
         own = socket.socket()
         own.bind(("127.0.0.1", int(os.environ.get("CALOTYPE_PORT", "0"))))
-        print(json.dumps({"pid": os.getpid(), "port": own.getsockname()[1]}), flush=True)
+        say(os.getpid(), own)
         serve(own)

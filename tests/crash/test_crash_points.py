@@ -5,8 +5,9 @@ upstream was asked for paid work.
 """
 
 import pytest
-from crash.house import House, until
 from msgspec import Struct
+
+from crash.house import House, until
 
 pytestmark = pytest.mark.crash
 

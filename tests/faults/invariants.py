@@ -46,7 +46,8 @@ _RULES: tuple[tuple[str, Sql], ...] = (
         "a success has a submission that is done and no other",
         Sql(
             "SELECT j.id, s.state, s.attempt FROM job j LEFT JOIN submission s"
-            " ON s.job_id = j.id AND s.attempt = j.attempt WHERE j.state = 'succeeded' AND COALESCE(s.state, '') <> 'done'"
+            " ON s.job_id = j.id AND s.attempt = j.attempt"
+            " WHERE j.state = 'succeeded' AND COALESCE(s.state, '') <> 'done'"
         ),
     ),
     (

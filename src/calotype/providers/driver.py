@@ -83,7 +83,7 @@ async def _perform(step: Step, upstream: Upstream) -> HttpResponse | tuple[HttpR
 
 
 async def _observed(step: HttpRequest, upstream: Upstream) -> HttpResponse:
-    """Perform a committing request with a point after it left and before anything of its answer is used (tests only)."""
+    """Perform a committing request with a point after it left, before its answer is used (tests only)."""
     task = asyncio.ensure_future(upstream.perform(step))
     await asyncio.wait((task,), timeout=ON_ITS_WAY_S)
     points.reach("submit.sent")

@@ -107,6 +107,14 @@ class Deliverer:
         """Say that an event may be due now."""
         self._wake.set()
 
+    async def once(self) -> int:
+        """Deliver what is due now, wait until it is written down, and return how many attempts were made."""
+        made = 0
+        while await self._claim():
+            made += len(self._active)
+            await asyncio.gather(*self._active)
+        return made
+
     # -- the loop ----------------------------------------------------------------------------------------------------
 
     async def _loop(self) -> None:
@@ -142,11 +150,11 @@ class Deliverer:
             ),
         )
         claimed = await asyncio.shield(self._db.submit(claim))
-        for due in claimed:
+        for due in claimed.due:
             task = asyncio.create_task(self._deliver(due))
             self._active[task] = due
             task.add_done_callback(self._done)
-        return len(claimed) > 0
+        return claimed.more
 
     @property
     def lease_ms(self) -> int:

@@ -76,6 +76,13 @@ class Share(Struct, frozen=True):
     origins: dict[str, int] = {}
 
 
+class Claimed(Struct, frozen=True):
+    """What is ours now; `more` says that another claim at once may find something, if only what others were after."""
+
+    due: tuple[Due, ...] = ()
+    more: bool = False
+
+
 class Claim(Struct, frozen=True):
     """Take due events within a share; organisations with nothing under way come first."""
 
@@ -92,11 +99,11 @@ class Claim(Struct, frozen=True):
         return ()
 
     @classmethod
-    def apply(cls, tx: Tx, batch: Sequence[Self]) -> list[tuple[Due, ...] | Problem]:
+    def apply(cls, tx: Tx, batch: Sequence[Self]) -> list[Claimed | Problem]:
         """Serve each claim in turn."""
         return [one._claim(tx) for one in batch]
 
-    def _claim(self, tx: Tx) -> tuple[Due, ...]:
+    def _claim(self, tx: Tx) -> Claimed:
         picked: list[str] = []
         orgs, origins = dict(self.share.orgs), dict(self.share.origins)
 
@@ -117,7 +124,7 @@ class Claim(Struct, frozen=True):
                 full = [org_id for org_id, busy in orgs.items() if busy >= per_org]
                 if not take(self._candidates(tx, full, origins, picked), per_org):
                     break
-        return self._lease(tx, picked)
+        return Claimed(self._lease(tx, picked), more=len(picked) > 0)
 
     def _candidates(self, tx: Tx, full: list[str], origins: dict[str, int], picked: list[str]) -> list[tuple[Any, ...]]:
         crowded = sorted(name for name, busy in origins.items() if busy >= self.share.per_origin)

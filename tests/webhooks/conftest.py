@@ -1,0 +1,40 @@
+"""Receivers on loopback and a postroom on the store of the test."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from postroom import Postroom
+from receiver import Receiver
+
+from calotype.db import Database
+from calotype.kernel.clock import ManualClock
+
+NewReceiver = Callable[[], Awaitable[Receiver]]
+
+
+@pytest.fixture
+async def new_receiver() -> AsyncIterator[NewReceiver]:
+    made: list[Receiver] = []
+
+    async def new() -> Receiver:
+        made.append(await Receiver().start())
+        return made[-1]
+
+    yield new
+    for one in made:
+        await one.stop()
+
+
+@pytest.fixture
+async def receiver(new_receiver: NewReceiver) -> Receiver:
+    return await new_receiver()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def postroom(db: Database, clock: ManualClock) -> Postroom:
+    return Postroom(db, clock)

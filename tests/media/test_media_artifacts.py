@@ -1,7 +1,6 @@
 import base64
 import hashlib
 
-import msgspec
 import pytest
 from aiohttp.test_utils import unused_port
 from samples import film, picture
@@ -11,7 +10,7 @@ from calotype.http import Guard
 from calotype.kernel.outcome import Output
 from calotype.media import base64_text
 from calotype.media.artifacts import Artifact, KeepError, as_params, from_row, keep
-from calotype.media.base64_text import Encoded, decode_base64_in_thread
+from calotype.media.base64_text import Encoded
 
 PNG = picture("PNG", (64, 48))
 BASE = "org_1/job_1/0"
@@ -86,7 +85,6 @@ async def test_a_file_moved_by_an_attempt_that_died_is_found_under_its_key(keep_
     [
         Encoded(base64.b64encode(PNG)),
         Encoded(base64.b64encode(PNG).decode()),
-        Encoded(msgspec.Raw(b'"' + base64.b64encode(PNG) + b'"')),
         Encoded(base64.urlsafe_b64encode(PNG).rstrip(b"=")),
         Encoded(base64.encodebytes(PNG)),
         Output(base64=base64.b64encode(PNG)),
@@ -157,16 +155,6 @@ async def test_the_guard_given_decides(keep_it, serve):
     with pytest.raises(KeepError) as caught:
         await keep_it(Output(url=await serve(PNG)), guard=Guard())
     assert caught.value.reason == "blocked"
-
-
-async def test_a_field_of_an_answer_is_decoded_without_the_loop():
-    answer = msgspec.json.encode({"data": [{"b64_json": base64.b64encode(PNG).decode(), "n": 1}]})
-    assert await decode_base64_in_thread(answer, ("data", 0, "b64_json")) == PNG
-    escaped = answer.replace(b"/", b"\\/")
-    assert await decode_base64_in_thread(escaped, ("data", 0, "b64_json")) == PNG
-    for field in (("data", 1, "b64_json"), ("nothing",), ("data", 0, "n"), ("data",)):
-        with pytest.raises(ValueError):
-            await decode_base64_in_thread(answer, field)
 
 
 def test_the_size_of_a_text_is_never_underestimated():

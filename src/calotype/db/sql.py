@@ -75,7 +75,8 @@ class ManySql(Sql):
         rows = "(SELECT value AS v FROM json_each(:rows)) AS r"
         code = _NAME.sub(column, self.sqlite)
         if insert := _INSERT.match(code):
-            self.sqlite_many = f"{insert[1]} SELECT {insert[2]} FROM {rows} WHERE true{insert[3] or ''}"
+            parts = (insert[1], "SELECT", insert[2], "FROM", rows, "WHERE true", insert[3] or "")
+            self.sqlite_many = " ".join(parts).strip()
         elif update := _UPDATE.match(code):
             self.sqlite_many = f"{update[1]} FROM {rows} WHERE {update[2]}"
         else:

@@ -177,6 +177,7 @@ class Door:
             Problem: `payload_too_large`, before the body is read where its length is announced.
 
         """
+        refuse_encoded(x)
         most = self._limits.max_body_bytes
         announced = x.headers.get(b"content-length")
         if announced is not None and announced.isdigit() and int(announced) > most:
@@ -199,6 +200,19 @@ class Door:
                 raise too_large(most)
             chunks.append(chunk)
         return b"".join(chunks)
+
+
+def refuse_encoded(x: Exchange) -> None:
+    """Refuse a compressed body: its true size is not known before it is unpacked.
+
+    Raises:
+        Problem: `unsupported_media_type`.
+
+    """
+    encoding = x.headers.get(b"content-encoding")
+    if encoding is not None and encoding.strip().lower() not in (b"", b"identity"):
+        sentence = "Compressed bodies are not taken; send the body as it is."
+        raise Problem(Code.UNSUPPORTED_MEDIA_TYPE, sentence, field="Content-Encoding")
 
 
 def json_object(body: bytes) -> dict[str, Any]:

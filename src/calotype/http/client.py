@@ -181,6 +181,7 @@ class Upstream:
             auto_decompress=False,
             headers=self._headers,
             skip_auto_headers=_NO_AUTO_HEADERS,
+            read_bufsize=READ_BYTES,
         )
         return self._session
 
@@ -220,6 +221,8 @@ class Upstream:
             raise aiohttp.ClientPayloadError("compressed body ended early")
 
 
+READ_BYTES = 1 << 20
+"""Read-ahead of one answer before the socket is paused: a picture in base64 comes in one go."""
 _url = lru_cache(maxsize=1024)(URL)
 
 

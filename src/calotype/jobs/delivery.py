@@ -48,10 +48,15 @@ class Deliverer:
         self._guard_of = guard_of
 
     def stores(self, job: JobRow, output: Output) -> bool:
-        """Whether this output has to be fetched before the job may succeed."""
+        """Whether this output has to be in storage before the job may succeed.
+
+        With `rehost = off` URLs are passed on, and so are bytes that the caller wants in the answer.
+        """
         if job.data_class is DataClass.PHI:
             return False
-        return self._settings.rehost == "always" or output.url is None
+        if self._settings.rehost == "always":
+            return True
+        return output.url is None and (output.path is not None or not job.plan.wants.get("inline"))
 
     async def deliver(self, job: JobRow, outcome: Succeeded, now_ms: int) -> Delivery:
         """Store every output and price what was stored.
@@ -65,7 +70,8 @@ class Deliverer:
         failures: list[KeepError] = []
         outputs = outcome.outputs
         wants_inline = bool(job.plan.wants.get("inline"))
-        if job.data_class is DataClass.PHI:
+        passed_on = outputs and wants_inline and not any(o.url or self.stores(job, o) for o in outputs)
+        if job.data_class is DataClass.PHI or passed_on:
             inline = [await self._in_memory(output) for output in outputs]
         else:
             lifetime_s = job.plan.media_s or self._settings.retention_s

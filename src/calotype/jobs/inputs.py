@@ -1,9 +1,10 @@
 """The media of a request: checked before anything is held, fetched when the job runs, in the form a provider wants."""
 
 import asyncio
-import base64
 from collections.abc import AsyncIterator
 from typing import Any
+
+import pybase64
 
 from calotype.jobs.types import JobRow
 from calotype.kernel.errors import Code, Problem
@@ -126,7 +127,7 @@ class InputFiles:
 
     async def _data_uri(self, stored: StoredInput) -> str:
         body = await self._store.open(stored.key)
-        return f"data:{stored.content_type};base64,{base64.b64encode(body).decode()}"
+        return f"data:{stored.content_type};base64,{pybase64.b64encode(body).decode()}"
 
 
 async def _decoded(value: str, field: str) -> AsyncIterator[bytes]:

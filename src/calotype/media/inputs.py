@@ -44,7 +44,7 @@ class DataUri(Struct, frozen=True):
     base64: bool
 
     def decode(self) -> bytes:
-        """Return the bytes; raises ValueError. Use a thread above `base64_text.LOOP_CHARS`."""
+        """Return the bytes; raises ValueError."""
         return base64_text.decode(self.payload) if self.base64 else unquote_to_bytes(self.payload)
 
 

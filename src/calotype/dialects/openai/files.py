@@ -1,5 +1,6 @@
 """`/files`: uploads that requests can name instead of a URL (`wire/providers.md §7.4`)."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,7 +9,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
-from calotype.dialects.door import Exchange, Message, too_large
+from calotype.dialects.door import Exchange, Message, refuse_encoded, too_large
 from calotype.dialects.openai.answers import JSON
 from calotype.dialects.openai.desk import Desk
 from calotype.kernel.errors import Code, Problem
@@ -19,6 +20,7 @@ FORM_BYTES = 1 << 20
 """What a form may hold beside its files."""
 MAX_FIELDS = 100
 PAGE = 100
+_WHOLE = re.compile(r"[0-9]{1,12}\Z")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -30,6 +32,7 @@ async def form_of(x: Exchange, *, max_files: int, max_bytes: int) -> dict[str, A
             length is announced.
 
     """
+    refuse_encoded(x)
     announced = x.headers.get(b"content-length", b"")
     if announced.isdigit() and int(announced) > max_bytes:
         raise too_large(max_bytes)
@@ -68,7 +71,7 @@ async def create_file(desk: Desk, x: Exchange) -> None:
         lifetime = form.get("expires_after[seconds]")
         lifetime_s: int | None = None
         if lifetime is not None:
-            if not isinstance(lifetime, str) or not lifetime.isdigit() or int(lifetime) < 1:
+            if not isinstance(lifetime, str) or not _WHOLE.match(lifetime) or int(lifetime) < 1:
                 raise Problem(
                     Code.INVALID_INPUT, "expires_after[seconds] is a whole number of at least 1.",
                     field="expires_after[seconds]",

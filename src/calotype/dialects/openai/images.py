@@ -1,11 +1,10 @@
 """`POST /images/generations`: a synchronous call is a job that was waited for (`wire/providers.md §7.2`)."""
 
-import asyncio
-import base64
 from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
+import pybase64
 from msgspec import Struct
 
 from calotype.dialects.door import Exchange, json_object
@@ -144,7 +143,7 @@ async def encode(view: JobView, url_of: UrlOf, store: Store) -> tuple[Headers, b
     if not view.job.plan.wants.get("inline"):
         head["data"] = [_with_text({"url": url_of(one)}, texts, n) for n, one in enumerate(view.artifacts)]
         return job_headers(view), _encode(head | tail)
-    pictures = [await _base64(one) for one in view.inline] or [await _stored(one, store) for one in view.artifacts]
+    pictures = [_base64(one) for one in view.inline] or [await _stored(one, store) for one in view.artifacts]
     parts = [_encode(head)[:-1], b',"data":[']
     for n, text in enumerate(pictures):
         extra = _encode(_with_text({}, texts, n))[1:-1]
@@ -173,10 +172,10 @@ def _with_text(datum: dict[str, Any], texts: tuple[str | None, ...], n: int) -> 
     return datum
 
 
-async def _base64(output: InlineOutput) -> bytes:
+def _base64(output: InlineOutput) -> bytes:
     if output.base64 is not None:
         return output.base64
-    return await _encoded(output.data or b"")
+    return pybase64.b64encode(output.data or b"")
 
 
 async def _stored(artifact: Artifact, store: Store) -> bytes:
@@ -186,10 +185,4 @@ async def _stored(artifact: Artifact, store: Store) -> bytes:
             "This picture is only available by URL, for the server does not store media: use response_format url.",
             field="response_format",
         )
-    return await _encoded(await store.open(artifact.key))
-
-
-async def _encoded(data: bytes) -> bytes:
-    if len(data) < 64 * 1024:
-        return base64.b64encode(data)
-    return await asyncio.to_thread(base64.b64encode, data)
+    return pybase64.b64encode(await store.open(artifact.key))

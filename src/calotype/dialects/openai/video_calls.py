@@ -113,7 +113,7 @@ async def list_videos(desk: Desk, x: Exchange) -> None:
     if caller.key.key_class is KeyClass.TEST:
         raise Problem(Code.MODEL_NOT_ALLOWED, "A test key lists no jobs; fetch a video by its id.")
     limit = x.query.get("limit", "20")
-    if not limit.isdigit() or not 1 <= int(limit) <= 100:
+    if not (limit.isascii() and limit.isdigit() and len(limit) < 4) or not 1 <= int(limit) <= 100:
         raise Problem(Code.INVALID_INPUT, "limit is a whole number from 1 to 100.", field="limit")
     if x.query.get("order", "desc") != "desc":
         raise Problem(Code.INVALID_INPUT, "order is desc: videos are listed newest first.", field="order")

@@ -1,0 +1,1 @@
+"""Where pictures, videos and sounds come from."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import structlog
 import uvicorn
 
 from calotype.accounts.types import Organisation
@@ -18,6 +19,7 @@ from calotype.db import Sql
 from calotype.kernel.generation import KeyClass
 from calotype.kernel.ids import uuid7
 from calotype.settings import Settings
+from calotype.telemetry.logs import configure_logs
 
 LISTENER: dict[str, Any] = {
     "http": "httptools", "loop": "uvloop", "server_header": False, "access_log": False, "log_config": None,
@@ -126,11 +128,15 @@ def running(data_dir: Path, **settings: Any) -> Iterator[House]:
     names = [name for name in os.environ if name.startswith(("CALOTYPE_", "OPENAI_"))]
     kept = {name: os.environ.pop(name) for name in names if not name.startswith("CALOTYPE_TEST_")}
     try:
-        house = House(App(Settings(data_dir=data_dir, log_level="error", **settings)))
+        house = House(App(Settings(data_dir=data_dir, **settings)))
     finally:
         os.environ.update(kept)
-    house.start()
-    try:
-        yield house
-    finally:
-        house.stop()
+    with (data_dir / "server.log").open("a", buffering=1) as written:
+        configure_logs("info", "json")
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=written))
+        house.start()
+        try:
+            yield house
+        finally:
+            house.stop()
+            structlog.reset_defaults()

@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import pytest
+
 from house_fixtures import PRICE_MICRO
 from node import Node
 from proxy import Cutter

@@ -111,7 +111,14 @@ class InputSchema:
         for name in filled:
             if name not in self.fields:
                 return _unknown_field(name, self.fields, model)
-        error = next(iter(self._validator.iter_errors(filled)))
+        try:
+            errors = list(self._validator.iter_errors(filled))
+        except ValueError:  # deeper than the validator goes
+            deep = next((name for name, value in filled.items() if isinstance(value, list | dict)), None)
+            return _refusal(deep or "", "depth", f"{deep or 'the input'} is nested too deeply", {})
+        error = errors[0]
+        if error.kind.name == "pattern":  # x-size says the same in words
+            error = next((e for e in errors if e.kind.name == "x-size" and e.instance == error.instance), error)
         path = _path(list(error.instance_path))
         kind, facts = error.kind.name, error.kind.as_dict()
         rule = self._rule_at(list(error.schema_path))

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from moves import NOW_MS, Hold, Settle, together
 
 from calotype.db import Database, Sql, Tx
@@ -281,11 +281,12 @@ class Machine(RuleBasedStateMachine):
         for account in self.model.accounts.values():
             assert account.available >= 0
 
-    @precondition(lambda self: any(taken.captured is None for taken in self.model.holds.values()))
     @rule(pick=st.integers(0, 1_000), over=st.integers(1, 5))
     def capture_too_much(self, pick: int, over: int) -> None:
         """More than was held is a defect: it fails alone and moves nothing."""
         open_holds = [taken.hold for taken in self.model.holds.values() if taken.captured is None]
+        if not open_holds:  # not a precondition: two writers race, and what is drawn must not depend on who won
+            return
         hold = open_holds[pick % len(open_holds)]
 
         async def run() -> Any:

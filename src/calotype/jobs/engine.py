@@ -20,6 +20,7 @@ from calotype.jobs.accept import Accept, Accepted
 from calotype.jobs.answers import Answered
 from calotype.jobs.inputs import InputFiles
 from calotype.jobs.moves import RequestCancel
+from calotype.jobs.recent import Recent
 from calotype.jobs.reconcile import Reconciler
 from calotype.jobs.runner import Runner
 from calotype.jobs.settle import Settle, Verdict
@@ -112,6 +113,7 @@ class Engine:
         self._reconciler = reconciler
         self._bus = bus
         self._views = ViewLoader(db)
+        self._recent = Recent(clock)
 
     # -- accept ----------------------------------------------------------------------------------------------------
 
@@ -235,8 +237,10 @@ class Engine:
         if ticket.task is not None:
             await _ended(ticket.task, self._settings.limits.max_wait_s)
             if ticket.task.done() and not ticket.task.cancelled() and (view := ticket.task.result()) is not None:
+                self._recent.put(view)
                 return view, ticket
-        return await self.wait(ticket.job.id, end_s - time.monotonic()), ticket
+        view = await self.wait(ticket.job.id, end_s - time.monotonic())
+        return self._recent.get(view.id) or view, ticket
 
     async def wait(self, job_id: JobId, timeout_s: float) -> JobView:
         """Wait until a job has ended and return its view.

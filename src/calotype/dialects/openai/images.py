@@ -143,6 +143,8 @@ async def encode(view: JobView, url_of: UrlOf, store: Store) -> tuple[Headers, b
     if not view.job.plan.wants.get("inline"):
         head["data"] = [_with_text({"url": url_of(one)}, texts, n) for n, one in enumerate(view.artifacts)]
         return job_headers(view), _encode(head | tail)
+    if not view.inline and not view.artifacts:
+        raise Problem(Code.GONE, "This result was answered once and is not kept; send a new request.", retryable=False)
     pictures = [_base64(one) for one in view.inline] or [await _stored(one, store) for one in view.artifacts]
     parts = [_encode(head)[:-1], b',"data":[']
     for n, text in enumerate(pictures):

@@ -1,8 +1,10 @@
 """An installation with one funded key on either store, an emulated upstream, and servers that die when told to."""
 
 import asyncio
+import contextlib
 import shutil
 import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,25 +69,45 @@ def postgres_model(postgres: str) -> tuple[str, str]:
     return name, asyncio.run(furnish(postgres.replace("/postgres?", f"/{name}?", 1)))
 
 
-@pytest.fixture
-def house(
-    store: str, tmp_path: Path, nursery: Nursery, emulator: Emulator, request: pytest.FixtureRequest
-) -> Iterator[House]:
-    """Return an installation with its own copy of the data; its servers die with the test."""
-    if store == "sqlite":
-        model, key = request.getfixturevalue("sqlite_model")
-        shutil.copy(model, tmp_path / "calotype.db")
-        house = House(f"sqlite:///{tmp_path / 'calotype.db'}", tmp_path, key, nursery, emulator)
-        yield house
-        house.close()
-        return
+@contextlib.contextmanager
+def postgres_house(request: pytest.FixtureRequest, folder: Path) -> Iterator[House]:
+    """Make an installation on a PostgreSQL database of its own."""
     server = request.getfixturevalue("postgres")
     model, key = request.getfixturevalue("postgres_model")
-    name = f"crash_{tmp_path.name.replace('-', '_').lower()[:20]}_{id(tmp_path):x}"
+    name = f"crash_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f'CREATE DATABASE "{name}" TEMPLATE {model}')
-    house = House(server.replace("/postgres?", f"/{name}?", 1), tmp_path, key, nursery, emulator)
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {model}")
+    url = server.replace("/postgres?", f"/{name}?", 1)
+    house = House(url, folder, key, request.getfixturevalue("nursery"), request.getfixturevalue("emulator"))
+    try:
+        yield house
+    finally:
+        house.close()
+        with psycopg.connect(server, autocommit=True) as admin:
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def house(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[House]:
+    """Return an installation with its own copy of the data; its servers die with the test."""
+    if store == "postgresql":
+        with postgres_house(request, tmp_path) as house:
+            yield house
+        return
+    model, key = request.getfixturevalue("sqlite_model")
+    shutil.copy(model, tmp_path / "calotype.db")
+    nursery, emulator = request.getfixturevalue("nursery"), request.getfixturevalue("emulator")
+    house = House(f"sqlite:///{tmp_path / 'calotype.db'}", tmp_path, key, nursery, emulator)
     yield house
     house.close()
-    with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def shared(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[House]:
+    """Return an installation on PostgreSQL whose servers share a media folder, as machines share a bucket."""
+    (tmp_path / "media").mkdir()
+    for name in ("data", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "media").symlink_to(tmp_path / "media")
+    with postgres_house(request, tmp_path) as house:
+        yield house

@@ -25,6 +25,9 @@ BREAK_DEAD = Sql(
     "UPDATE idempotency SET answer = 'broken', answer_ended_ms = :now_ms WHERE answer = 'open' AND answer_by IN"
     " (SELECT id FROM instance WHERE seen_at_ms < :before_ms)"
 )
+BREAK_THESE = Sql(
+    "UPDATE idempotency SET answer = 'broken', answer_ended_ms = :now_ms WHERE answer = 'open' AND answer_by {in:gone}"
+)
 SWEEP = Sql(
     "DELETE FROM idempotency WHERE id IN (SELECT id FROM idempotency WHERE expires_at_ms <= :now_ms LIMIT :limit)"
 )

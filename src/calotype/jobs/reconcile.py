@@ -5,8 +5,16 @@ import asyncio
 import structlog
 
 from calotype.db import Database, ManySql, Sql, Store, Tx
-from calotype.jobs.answers import BREAK_DEAD, BREAK_OTHERS, SWEEP, SWEEP_INSTANCES, Answered, MarkAnswered
-from calotype.jobs.runner import beat
+from calotype.jobs.answers import (
+    BREAK_DEAD,
+    BREAK_OTHERS,
+    BREAK_THESE,
+    SWEEP,
+    SWEEP_INSTANCES,
+    Answered,
+    MarkAnswered,
+)
+from calotype.jobs.runner import beat, gone_here
 from calotype.kernel.clock import Clock
 from calotype.kernel.errors import Problem
 from calotype.kernel.ids import InstanceId
@@ -49,6 +57,8 @@ class Reconciler:
         if alone:
             params = {"now_ms": now_ms, "instance": self._instance}
             await self._db.write(lambda tx: tx.execute(BREAK_OTHERS, params))
+        elif gone := await self._db.read(lambda tx: gone_here(tx, self._instance)):
+            await self._db.write(lambda tx: tx.execute(BREAK_THESE, {"now_ms": now_ms, "gone": gone}))
         self._tasks = [asyncio.create_task(self._flush_forever()), asyncio.create_task(self._beat_forever())]
 
     async def stop(self) -> None:

@@ -226,6 +226,7 @@ class Runner:
         return True
 
 
+_HERE = Sql("SELECT id, pid FROM instance WHERE host = :host")
 _BEAT = Sql(
     "INSERT INTO instance (id, host, pid, started_at_ms, seen_at_ms) VALUES (:id, :host, :pid, :now_ms, :now_ms)"
     " ON CONFLICT (id) DO UPDATE SET seen_at_ms = excluded.seen_at_ms"
@@ -234,5 +235,25 @@ _BEAT = Sql(
 
 def beat(instance: InstanceId, now_ms: int) -> Callable[[Tx], int]:
     """Return a write that says this process is alive."""
-    params = {"id": instance, "host": socket.gethostname()[:200], "pid": os.getpid(), "now_ms": now_ms}
+    params = {"id": instance, "host": _host(), "pid": os.getpid(), "now_ms": now_ms}
     return lambda tx: tx.execute(_BEAT, params)
+
+
+def gone_here(tx: Tx, instance: InstanceId) -> list[str]:
+    """Return who ran on this machine before us and runs no more, without waiting for their silence to be noticed."""
+    rows = tx.rows(_HERE, {"host": _host()})
+    return [ident for ident, pid in rows if ident != instance and (pid == os.getpid() or not _runs(pid))]
+
+
+def _host() -> str:
+    return socket.gethostname()[:200]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

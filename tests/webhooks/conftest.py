@@ -1,15 +1,13 @@
 """Receivers on loopback and a postroom on the store of the test."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 from postroom import Postroom
-from receiver import Receiver
+from receiver import NewReceiver, Receiver
 
 from calotype.db import Database
 from calotype.kernel.clock import ManualClock
-
-NewReceiver = Callable[[], Awaitable[Receiver]]
 
 
 @pytest.fixture

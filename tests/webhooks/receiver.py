@@ -1,6 +1,7 @@
 """A webhook receiver on loopback: keeps what it was sent, answers as told, and waits when its gate is closed."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,3 +70,7 @@ class Receiver:
     async def stop(self) -> None:
         self.gate.set()
         await self._runner.cleanup()
+
+
+NewReceiver = Callable[[], Awaitable[Receiver]]
+"""Starts one more receiver, which the test's fixture stops."""

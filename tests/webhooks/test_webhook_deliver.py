@@ -1,4 +1,4 @@
-"""Events reach real receivers: signed, at least once, tried again with growing pauses, and never where they must not."""
+"""Events reach real receivers: signed, at least once, tried again, and never where they must not."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
-from conftest import NewReceiver
 from postroom import ORG, Postroom
-from receiver import Receiver
+from receiver import NewReceiver, Receiver
 
 from calotype.kernel import points
 from calotype.kernel.clock import ManualClock

@@ -1,4 +1,4 @@
-"""Real processes: one that dies after the POST leaves nothing unsent, and several share the work without repeating it."""
+"""Real processes: one that dies after the POST leaves nothing unsent, and several share the work."""
 
 import asyncio
 import contextlib
@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from conftest import NewReceiver
 from postroom import Postroom
-from receiver import Receiver
+from receiver import NewReceiver, Receiver
 
 from calotype.db import Database
 from calotype.kernel.clock import SystemClock

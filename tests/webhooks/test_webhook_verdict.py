@@ -46,7 +46,8 @@ def test_a_receiver_may_ask_for_a_longer_pause_but_not_a_shorter_one() -> None:
 @pytest.mark.parametrize(
     ("value", "pause_ms"),
     [
-        (None, 0), ("", 0), ("7", 7_000), (" 7 ", 7_000), ("-7", 0), ("1.5", 0), ("soon", 0), ("²", 0), ("9" * 400, MAX_RETRY_AFTER_MS),
+        (None, 0), ("", 0), ("7", 7_000), (" 7 ", 7_000), ("-7", 0), ("1.5", 0), ("soon", 0), ("²", 0),
+        ("9" * 400, MAX_RETRY_AFTER_MS),
         (formatdate(NOW_MS / 1000 + 90, usegmt=True), 90_000), (formatdate(NOW_MS / 1000 - 90, usegmt=True), 0),
         ("Fri, 31 Dec 9999 23:59:59 GMT", MAX_RETRY_AFTER_MS), ("Mon, 99 Foo 0000 99:99:99 GMT", 0),
     ],

@@ -25,7 +25,7 @@ from calotype.kernel.ids import InstanceId
 from calotype.settings import WebhookSettings
 from calotype.telemetry import Metrics
 from calotype.webhooks.history import sweep
-from calotype.webhooks.outbox import FREE_LEASES, NEXT_DUE, Claim, Due, Record, Share, give_back
+from calotype.webhooks.outbox import ANY_DUE, FREE_LEASES, NEXT_DUE, Claim, Due, Record, Share, give_back
 from calotype.webhooks.post import post
 from calotype.webhooks.sign import WebhookSigner
 from calotype.webhooks.verdict import Attempt, EventState, judge
@@ -134,12 +134,14 @@ class Deliverer:
         self._wake.clear()
         most = self._settings.concurrency
         room = most - len(self._active)
-        if room <= 0:
+        now_ms = self._clock.now_ms()
+        # an idle look reads and writes nothing
+        if room <= 0 or not await self._db.read(lambda tx: tx.row(ANY_DUE, {"now_ms": now_ms})):
             return False
         self._claims += 1
         claim = Claim(
             lease=f"{self._instance}/{self._claims}",
-            now_ms=self._clock.now_ms(),
+            now_ms=now_ms,
             lease_ms=self.lease_ms,
             share=Share(
                 limit=room,

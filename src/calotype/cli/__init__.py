@@ -69,7 +69,7 @@ def main() -> None:
     """Run a command; a failure it can expect is one sentence on standard error, never a traceback."""
     configure_logs("warning", "auto")
     try:
-        program()
+        program(prog_name="calotype")
     except EXPECTED as error:
         say(f"calotype: {sentence(error)}")
         sys.exit(error.exit_code if isinstance(error, Failure) else 1)

@@ -88,16 +88,20 @@ def commands(root: Any) -> str:
                     walk(command.commands[name], f"{path} {name}")
             return
         arguments = [one for one in command.params if one.param_type_name == "argument"]
-        usage = "".join(f" {one.make_metavar(root)}" for one in arguments)
+        usage = "".join(f" {_metavar(one)}" for one in arguments)
         parts.append(f"\n## `{path}{usage}`\n\n{command.help}\n\n")
         for one in command.params:
             names = ", ".join(f"`{name}`" for name in (*one.opts, *one.secondary_opts))
             if one.param_type_name == "argument":
-                names = f"`{one.make_metavar(root)}`"
+                names = f"`{_metavar(one)}`"
             parts.append(f"- {names}: {getattr(one, 'help', None) or ''}\n")
 
     walk(root.command, "calotype")
     return "".join(parts)
+
+
+def _metavar(argument: Any) -> str:
+    return str(argument.metavar or argument.name.upper())
 
 
 def _rows(model: type[BaseModel], prefix: str, *, skip_sections: bool) -> str:
@@ -154,4 +158,8 @@ def _default(field: FieldInfo) -> str:
         return "not set"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    return f"`{value}`" if value not in ([], {}) else "empty"
+    return f"`{_plain(value)}`" if value not in ([], {}) else "empty"
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value)

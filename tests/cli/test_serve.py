@@ -1,0 +1,167 @@
+"""`calotype serve`: it says where it listens, ends gracefully and refuses in one sentence."""
+
+import http.client
+import json
+import resource
+import shutil
+import signal
+import socket
+import ssl
+import stat
+import subprocess
+import threading
+import urllib.request
+from pathlib import Path
+
+import pytest
+from served import start
+
+
+def _metrics(url: str) -> str:
+    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as response:
+        return response.read().decode()
+
+
+def test_a_first_start_says_where_it_listens_and_how_to_make_a_key(data_dir: Path, cli) -> None:
+    with start(data_dir) as server:
+        log = server.log.read_text()
+        assert f"listens on {server.url}" in log
+        assert "calotype keys create" in log
+        with urllib.request.urlopen(f"{server.url}/readyz", timeout=10) as response:
+            assert json.load(response) == {"status": "ok"}
+        made = json.loads(cli("keys", "list", "--json").stdout)
+        assert made == []
+        limits = Path(f"/proc/{server.process.pid}/limits").read_text()
+        files = next(line.split() for line in limits.splitlines() if line.startswith("Max open files"))
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert int(files[3]) == min(hard, 1 << 20) or hard == resource.RLIM_INFINITY
+        assert server.stop() == 0
+    assert not (data_dir / "engine.json").exists()
+    assert stat.S_IMODE(data_dir.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_answer_under_way_finish(data_dir: Path, cli, number: int) -> None:
+    key = json.loads(cli("keys", "create", "--class", "unlimited", "--json").stdout)["key"]
+    answers = []
+    with start(data_dir) as server:
+        body = json.dumps({"model": "local/sketch", "prompt": "a snowy mountain village at night", "n": 4})
+        headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+        host, port = server.url.removeprefix("http://").split(":")
+
+        def ask() -> None:
+            connection = http.client.HTTPConnection(host, int(port), timeout=60)
+            connection.request("POST", "/v1/images/generations", body, headers)
+            asked.set()
+            response = connection.getresponse()
+            answers.append((response.status, json.loads(response.read())))
+
+        asked = threading.Event()
+        caller = threading.Thread(target=ask)
+        caller.start()
+        asked.wait(10)
+        while "calotype_http_in_flight 2.0" not in _metrics(server.url):  # the picture's, and the one that reads this
+            assert caller.is_alive(), answers
+        assert server.stop(number) == 0
+        caller.join(10)
+    assert answers[0][0] == 200
+    assert len(answers[0][1]["data"]) == 4
+    assert json.loads(cli("jobs", "list", "--json").stdout)[0]["state"] == "succeeded"
+
+
+def test_a_second_signal_stops_at_once(data_dir: Path, cli) -> None:
+    key = json.loads(cli("keys", "create", "--json").stdout)["key"]
+    with start(data_dir) as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as stalled:
+            head = f"POST /v1/images/generations HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
+            stalled.sendall(f"{head}content-length: 100\r\n\r\n{{".encode())
+            while "calotype_http_in_flight 2.0" not in _metrics(server.url):
+                assert server.process.poll() is None
+            server.process.send_signal(signal.SIGTERM)
+            while "Once more stops at once" not in server.log.read_text():
+                assert server.process.poll() is None
+            assert server.process.poll() is None
+            assert server.stop() == 128 + signal.SIGTERM
+    assert not (data_dir / "engine.json").exists()
+
+
+def test_what_a_killed_server_left_behind_is_recognised(data_dir: Path, cli, tmp_path: Path) -> None:
+    with start(data_dir) as server:
+        server.stop(signal.SIGKILL)
+        assert (data_dir / "engine.json").exists()
+        done = cli("generate", "a boat", "--size", "256x256", "-o", "boat.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "boat.png").exists()
+
+
+def test_a_taken_port_is_one_sentence(cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = cli("serve", "--port", str(port))
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith(f"calotype: 127.0.0.1:{port} is taken")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_second_server_of_the_same_directory_is_refused(data_dir: Path, cli) -> None:
+    with start(data_dir) as server:
+        done = cli("serve")
+        assert done.returncode == 1
+        assert "Another process already serves the data directory" in done.stderr
+        assert "Traceback" not in done.stderr
+        with urllib.request.urlopen(f"{server.url}/readyz", timeout=10) as response:
+            assert response.status == 200
+        assert json.loads((data_dir / "engine.json").read_text())["url"] == server.url
+
+
+def test_an_unreachable_database_is_one_sentence_without_its_password(cli) -> None:
+    done = cli("serve", CALOTYPE_DATABASE_URL="postgresql://me:hidden@127.0.0.1:1/none")
+    assert done.returncode == 1
+    assert "The database cannot be used" in done.stderr
+    assert "hidden" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_newer_database_is_refused(data_dir: Path, cli) -> None:
+    import sqlite3
+
+    cli("db", "upgrade")
+    with sqlite3.connect(data_dir / "calotype.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    done = cli("serve")
+    assert done.returncode == 1
+    assert "newer than this program" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_tls_is_served_with_a_self_signed_certificate(data_dir: Path, tmp_path: Path, cli) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl makes the certificate")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+         "-keyout", key, "-out", cert],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    with start(data_dir, "--tls-cert", str(cert), "--tls-key", str(key)) as server:
+        assert server.url.startswith("https://")
+        context = ssl.create_default_context(cafile=str(cert))
+        with urllib.request.urlopen(f"{server.url}/healthz", context=context, timeout=10) as response:
+            assert json.load(response) == {"status": "ok"}
+        done = cli("generate", "a boat", "-o", "boat.png", "--json", cwd=tmp_path, SSL_CERT_FILE=str(cert))
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "boat.png").read_bytes().startswith(b"\x89PNG")
+        strange = cli("generate", "a boat", "--url", server.url, "--key", "ct_live_x", cwd=tmp_path)
+        assert strange.returncode == 1
+        assert "certificate is not trusted" in strange.stderr
+
+
+def test_a_missing_certificate_is_one_sentence(cli) -> None:
+    done = cli("serve", "--tls-cert", "/none.pem", "--tls-key", "/none.key")
+    assert done.returncode == 1
+    assert "/none.pem" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert cli("serve", "--tls-cert", "/none.pem").returncode == 2

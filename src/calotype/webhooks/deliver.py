@@ -25,7 +25,7 @@ from calotype.kernel.ids import InstanceId
 from calotype.settings import WebhookSettings
 from calotype.telemetry import Metrics
 from calotype.webhooks.history import sweep
-from calotype.webhooks.outbox import ANY_DUE, FREE_LEASES, NEXT_DUE, Claim, Due, Record, Share, give_back
+from calotype.webhooks.outbox import FREE_LEASES, NEXT_DUE, Claim, Due, Record, Share, choose, give_back
 from calotype.webhooks.post import post
 from calotype.webhooks.sign import WebhookSigner
 from calotype.webhooks.verdict import Attempt, EventState, judge
@@ -135,28 +135,25 @@ class Deliverer:
         most = self._settings.concurrency
         room = most - len(self._active)
         now_ms = self._clock.now_ms()
-        # an idle look reads and writes nothing
-        if room <= 0 or not await self._db.read(lambda tx: tx.row(ANY_DUE, {"now_ms": now_ms})):
+        if room <= 0:
+            return False
+        share = Share(
+            limit=room,
+            per_org=max(1, most // 2),
+            per_origin=min(PER_ORIGIN, most),
+            orgs=dict(Counter(due.org_id for due in self._active.values())),
+            origins=dict(Counter(due.origin for due in self._active.values())),
+        )
+        chosen = await self._db.read(lambda tx: choose(tx, share, now_ms))
+        if not chosen:
             return False
         self._claims += 1
-        claim = Claim(
-            lease=f"{self._instance}/{self._claims}",
-            now_ms=now_ms,
-            lease_ms=self.lease_ms,
-            share=Share(
-                limit=room,
-                per_org=max(1, most // 2),
-                per_origin=min(PER_ORIGIN, most),
-                orgs=dict(Counter(due.org_id for due in self._active.values())),
-                origins=dict(Counter(due.origin for due in self._active.values())),
-            ),
-        )
-        claimed = await asyncio.shield(self._db.submit(claim))
-        for due in claimed.due:
+        claim = Claim(f"{self._instance}/{self._claims}", chosen, now_ms, self.lease_ms)
+        for due in await self._db.submit(claim):
             task = asyncio.create_task(self._deliver(due))
             self._active[task] = due
             task.add_done_callback(self._done)
-        return claimed.more
+        return True
 
     @property
     def lease_ms(self) -> int:

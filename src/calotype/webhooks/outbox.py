@@ -1,16 +1,18 @@
 """The outbox as a queue: due events are leased a few at a time, and what became of each attempt is written back.
 
-A claim moves `next_at_ms` to the end of its lease, so that an event whose owner died becomes due by itself. `lease_by`
-is unique to the claim and fences its later writes: who comes back after the lease was lost changes nothing.
+Choosing what to claim is a read, for it may look past a long backlog; only the chosen rows are then locked. A claim
+moves `next_at_ms` to the end of its lease, so that an event whose owner died becomes due by itself. `lease_by` is
+unique to the claim and fences its later writes: who comes back after the lease was lost changes nothing.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from msgspec import Struct
 
 from calotype.db import Sql, Tx
+from calotype.db.tx import Params
 from calotype.kernel.errors import Problem
 from calotype.kernel.ids import EventId, JobId, OrgId
 from calotype.webhooks.verdict import Attempt, EventState, Verdict
@@ -45,7 +47,6 @@ FREE_LEASES = Sql(
     "UPDATE outbox SET next_at_ms = :now_ms, lease_by = NULL WHERE lease_by IS NOT NULL AND state = 'pending'"
     " AND next_at_ms > :now_ms"
 )
-ANY_DUE = Sql("SELECT 1 FROM outbox WHERE state = 'pending' AND next_at_ms <= :now_ms LIMIT 1")
 NEXT_DUE = Sql("SELECT MIN(next_at_ms) FROM outbox WHERE state = 'pending' AND next_at_ms > :now_ms")
 
 
@@ -79,22 +80,37 @@ class Share(Struct, frozen=True):
     origins: dict[str, int] = {}
 
 
-class Claimed(Struct, frozen=True):
-    """What is ours now; `more` says that another claim at once may find something, if only what others were after."""
-
-    due: tuple[Due, ...] = ()
-    more: bool = False
+def choose(tx: Tx, share: Share, now_ms: int) -> list[EventId]:
+    """Return due events within a share, organisations with nothing under way first; a read, which claims nothing."""
+    picked: list[EventId] = []
+    orgs, origins = dict(share.orgs), dict(share.origins)
+    for per_org in (1, share.per_org):
+        found = True
+        while found and len(picked) < share.limit:
+            full = [org_id for org_id, busy in orgs.items() if busy >= per_org]
+            crowded = sorted(origin for origin, busy in origins.items() if busy >= share.per_origin)
+            found = False
+            for ident, org_id, url in tx.rows(*_candidates(now_ms, full, crowded, picked)):
+                origin = origin_of(url)
+                if len(picked) >= share.limit:
+                    break
+                if orgs.get(org_id, 0) < per_org and origins.get(origin, 0) < share.per_origin:
+                    picked.append(ident)
+                    orgs[org_id] = orgs.get(org_id, 0) + 1
+                    origins[origin] = origins.get(origin, 0) + 1
+                    found = True
+    return picked
 
 
 class Claim(Struct, frozen=True):
-    """Take due events within a share; organisations with nothing under way come first."""
+    """Lease those of the chosen events that are still due and that nobody else has or is about to have."""
 
     point: ClassVar[str | None] = None
 
     lease: str
+    ids: list[EventId]
     now_ms: int
     lease_ms: int
-    share: Share
 
     @property
     def locks(self) -> tuple[str, ...]:
@@ -102,49 +118,15 @@ class Claim(Struct, frozen=True):
         return ()
 
     @classmethod
-    def apply(cls, tx: Tx, batch: Sequence[Self]) -> list[Claimed | Problem]:
+    def apply(cls, tx: Tx, batch: Sequence[Self]) -> list[tuple[Due, ...] | Problem]:
         """Serve each claim in turn."""
         return [one._claim(tx) for one in batch]
 
-    def _claim(self, tx: Tx) -> Claimed:
-        picked: list[str] = []
-        orgs, origins = dict(self.share.orgs), dict(self.share.origins)
-
-        def take(rows: list[tuple[Any, ...]], per_org: int) -> bool:
-            before = len(picked)
-            for ident, org_id, url in rows:
-                origin = origin_of(url)
-                if len(picked) >= self.share.limit:
-                    break
-                if orgs.get(org_id, 0) < per_org and origins.get(origin, 0) < self.share.per_origin:
-                    picked.append(ident)
-                    orgs[org_id] = orgs.get(org_id, 0) + 1
-                    origins[origin] = origins.get(origin, 0) + 1
-            return len(picked) > before
-
-        for per_org in (1, self.share.per_org):
-            while len(picked) < self.share.limit:
-                full = [org_id for org_id, busy in orgs.items() if busy >= per_org]
-                if not take(self._candidates(tx, full, origins, picked), per_org):
-                    break
-        return Claimed(self._lease(tx, picked), more=len(picked) > 0)
-
-    def _candidates(self, tx: Tx, full: list[str], origins: dict[str, int], picked: list[str]) -> list[tuple[Any, ...]]:
-        crowded = sorted(name for name, busy in origins.items() if busy >= self.share.per_origin)
-        params: dict[str, Any] = {"now_ms": self.now_ms, "full": full, "picked": picked}
-        for n, origin in enumerate(crowded):
-            params[f"origin{n}"], params[f"length{n}"] = origin, len(origin)
-        return tx.rows(_due(len(crowded)), params)
-
-    def _lease(self, tx: Tx, picked: list[str]) -> tuple[Due, ...]:
-        if not picked:
-            return ()
-        # another process may have been faster since they were read: only what can be locked now is ours
-        ours = [row[0] for row in tx.rows(_LOCK, {"ids": picked, "now_ms": self.now_ms})]
+    def _claim(self, tx: Tx) -> tuple[Due, ...]:
+        ours = [row[0] for row in tx.rows(_LOCK, {"ids": self.ids, "now_ms": self.now_ms})]
         until = self.now_ms + self.lease_ms
         tx.executemany(_LEASE, [{"id": ident, "lease": self.lease, "until": until} for ident in ours])
-        rows = tx.rows(_LOAD, {"ids": ours})
-        return tuple(Due(*row) for row in rows)
+        return tuple(Due(*row) for row in tx.rows(_LOAD, {"ids": ours}))
 
 
 class Record(Struct, frozen=True):
@@ -190,17 +172,24 @@ def give_back(tx: Tx, due: Sequence[Due], now_ms: int) -> int:
 
 
 def origin_of(url: str) -> str:
-    """Return scheme and authority of a URL as written, in lower case."""
+    """Return scheme and authority of a URL exactly as written, so that SQL finds the same rows by it."""
     start = url.find("//") + 2
     ends = [at for mark in "/?#" if (at := url.find(mark, start)) >= 0]
-    return url[: min(ends, default=len(url))].lower()
+    return url[: min(ends, default=len(url))]
+
+
+def _candidates(now_ms: int, full: list[str], crowded: list[str], picked: list[EventId]) -> tuple[Sql, Params]:
+    params: Params = {"now_ms": now_ms, "full": full, "picked": picked}
+    for n, origin in enumerate(crowded):
+        params[f"origin{n}"], params[f"length{n}"] = origin, len(origin)
+    return _due(len(crowded)), params
 
 
 @lru_cache(maxsize=300)
 def _due(crowded: int) -> Sql:
     """Return the query for due events, each organisation's oldest first, past the receivers that have their share."""
     passed = "".join(
-        f" AND NOT (lower(substr(url, 1, :length{n})) = CAST(:origin{n} AS TEXT)"
+        f" AND NOT (substr(url, 1, :length{n}) = CAST(:origin{n} AS TEXT)"
         f" AND substr(url, :length{n} + 1, 1) IN ('', '/', '?', '#'))"
         for n in range(crowded)
     )

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 from msgspec import Struct
 
 from calotype.catalog.prices import Delivered, captured
-from calotype.http import Guard
+from calotype.http import DownloadError, Guard, MemorySink, download
 from calotype.jobs.types import InlineOutput, JobRow, Result
 from calotype.kernel import points
 from calotype.kernel.generation import DataClass
@@ -18,6 +19,9 @@ from calotype.media.store import Store
 from calotype.settings import MediaSettings
 
 log = structlog.get_logger(__name__)
+
+MAX_INLINE_BYTES = 64 * 1024 * 1024
+"""An output that is answered directly is held in memory."""
 
 
 class Delivery(Struct, frozen=True):
@@ -72,7 +76,7 @@ class Deliverer:
         wants_inline = bool(job.plan.wants.get("inline"))
         passed_on = outputs and wants_inline and not any(o.url or self.stores(job, o) for o in outputs)
         if job.data_class is DataClass.PHI or passed_on:
-            inline = [await self._in_memory(output) for output in outputs]
+            inline = [await self._in_memory(job, output) for output in outputs]
         else:
             lifetime_s = job.plan.media_s or self._settings.retention_s
             expires_at_ms = now_ms + lifetime_s * 1000
@@ -128,21 +132,27 @@ class Deliverer:
         except KeepError as error:
             return error
 
-    async def _in_memory(self, output: Output) -> InlineOutput:
+    async def _in_memory(self, job: JobRow, output: Output) -> InlineOutput:
+        """Bring an output into memory and nowhere else."""
         kind = output.content_type or "application/octet-stream"
         if output.path is not None:
-            path = output.path
-            return InlineOutput(kind, data=await asyncio.to_thread(_take, path))
-        if output.data is None and output.base64 is None:
-            raise NotYetError("inline")
-        return InlineOutput(kind, data=output.data, base64=output.base64)
+            return InlineOutput(kind, data=await asyncio.to_thread(_take, Path(output.path)))
+        if output.url is None:
+            return InlineOutput(kind, data=output.data, base64=output.base64)
+        sink = MemorySink()
+        try:
+            found = await download(
+                output.url, to=sink, max_bytes=min(self._settings.max_output_bytes, MAX_INLINE_BYTES),
+                timeout_s=self._settings.download_timeout_s, guard=self._guard_of(job.provider),
+                headers=output.url_headers,
+            )  # fmt: skip
+        except DownloadError as error:
+            raise NotYetError(error.reason, error.retry_after_s) from None
+        return InlineOutput(found.content_type or kind, data=sink.value())
 
 
-def _take(path: str) -> bytes:
+def _take(file: Path) -> bytes:
     """Read a worker's file and remove it: the payload of a PHI job stays nowhere."""
-    from pathlib import Path  # noqa: PLC0415
-
-    file = Path(path)
     body = file.read_bytes()
     file.unlink(missing_ok=True)
     return body

@@ -18,7 +18,7 @@ from calotype.jobs.delivery import Deliverer, Delivery, NotYetError
 from calotype.jobs.inputs import InputFiles
 from calotype.jobs.moves import Begin, Closing, Move
 from calotype.jobs.settle import Settle, Verdict
-from calotype.jobs.types import FrozenRoute, JobRow, JobView, json_text
+from calotype.jobs.types import FrozenRoute, JobRow, JobView, Result, json_text
 from calotype.kernel import points
 from calotype.kernel.clock import Clock
 from calotype.kernel.errors import Code, Problem
@@ -133,7 +133,7 @@ class Stepper:
                 return await self._failed(job, outcome)
             self._note(job, route, outcome)
             if begun:
-                previous = Closing(attempt, "rejected", error=_detail(outcome), cost=outcome.cost)
+                previous = Closing(attempt, "rejected", error=_detail(job, outcome), cost=outcome.cost)
                 job.attempt = attempt
             begun = False
             if job.route + 1 < len(job.plan.routes):
@@ -314,7 +314,7 @@ class Stepper:
     async def _store_later(self, job: JobRow, outcome: Succeeded, error: NotYetError) -> JobView | None:
         log.warning("store_again", job_id=job.id, reason=error.reason)
         pause_s = error.retry_after_s if error.retry_after_s is not None else 2.0
-        carried = all(o.url is not None for o in outcome.outputs)
+        carried = job.data_class is DataClass.GENERAL and all(o.url is not None for o in outcome.outputs)
         if carried:
             await self._move(job, JobState.STORING, min(pause_s, 30.0), outcome=outcome)
             return None
@@ -369,7 +369,7 @@ class Stepper:
             retry_after_s=outcome.retry_after_s if retryable else None,
         )  # fmt: skip
         state = "ambiguous" if outcome.kind is FailedKind.UNKNOWN else "failed"
-        closing = previous or Closing(job.attempt, state, error=_detail(outcome), cost=outcome.cost)
+        closing = previous or Closing(job.attempt, state, error=_detail(job, outcome), cost=outcome.cost)
         return await self._fail(job, problem, closing)
 
     async def _fail(self, job: JobRow, problem: Problem, closing: Closing) -> JobView | None:
@@ -389,7 +389,7 @@ class Stepper:
         settle = Settle(
             job_id=job.id, org_id=job.org_id, key_id=job.key_id, state=state, now_ms=now_ms, lease_n=job.lease_n,
             charged_micro=0 if delivery is None else delivery.charged_micro,
-            result=None if delivery is None else delivery.result, problem=problem,
+            result=None if delivery is None else _kept(job, delivery.result), problem=problem,
             artifacts=() if delivery is None else delivery.artifacts, closing=closing,
         )  # fmt: skip
         verdict = await self._settle(settle)
@@ -399,7 +399,7 @@ class Stepper:
             raise FencedError
         job.state, job.finished_at_ms, job.charged_micro = state, now_ms, settle.charged_micro
         job.error = None if problem is None else problem.as_dict()
-        job.result = settle.result
+        job.result = None if delivery is None else delivery.result
         job.progress = 100 if state is JobState.SUCCEEDED else job.progress
         view = JobView(job, settle.artifacts, () if delivery is None else delivery.inline)
         self._bus.changed(job.id)
@@ -479,8 +479,16 @@ def _ambiguous() -> Failed:
     )
 
 
-def _detail(outcome: Failed) -> str:
+def _detail(job: JobRow, outcome: Failed) -> str:
+    """Return what the operator may read about a failure; of a PHI request only its kind."""
+    if job.data_class is DataClass.PHI:
+        return outcome.kind.value
     return f"{outcome.kind.value}: {outcome.detail or outcome.message}"[:500]
+
+
+def _kept(job: JobRow, result: Result) -> Result:
+    """Return what of a result is written down: of a PHI request its usage only, for texts and warnings quote it."""
+    return Result(usage=result.usage) if job.data_class is DataClass.PHI else result
 
 
 def _percent(fraction: float | None) -> int:

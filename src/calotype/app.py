@@ -20,6 +20,7 @@ from calotype.dialects.door import Door
 from calotype.dialects.openai import OpenAIDialect
 from calotype.dialects.openai.desk import Desk
 from calotype.dialects.openai.hooks import renderer
+from calotype.docs import documents
 from calotype.events.bus import open_bus
 from calotype.http import Guard
 from calotype.jobs.delivery import Deliverer
@@ -139,7 +140,8 @@ class App:
         self.metrics.watch("calotype_write_commands_total", "Committed commands.", lambda: self.db.writer.commands)
         return Server(
             openai=OpenAIDialect(desk), media=MediaEndpoint(self.store, self.signer, self.clock),
-            metrics=self.metrics, ready=self.problems, documents={},
+            metrics=self.metrics, ready=self.problems,
+            documents=documents(self.catalog, version=__version__, url=_url_of(settings)),
             cors_origins=settings.security.cors_origins, start=self.start, stop=self.stop,
         )  # fmt: skip
 
@@ -282,6 +284,11 @@ class App:
             self.metrics.charged.labels(route.provider).inc(job.charged_micro)
         if job.webhook_url is not None:
             self.webhooks.wake()
+
+
+def _url_of(settings: Settings) -> str:
+    """Return where clients reach this server, as far as the settings know."""
+    return (settings.public_url or f"http://{settings.host}:{settings.port}").rstrip("/")
 
 
 def _guard_for(settings: Settings, runtime: Runtime) -> Guard:

@@ -59,17 +59,6 @@ class ImageDatum(Struct, omit_defaults=True):
     revised_prompt: str | None = None
 
 
-class ImageAnswer(Struct, omit_defaults=True):
-    """The body of an image answer; everything behind `data` is our own addition."""
-
-    created: int
-    data: list[ImageDatum]
-    usage: dict[str, int] | None = None
-    model: str | None = None
-    label: str | None = None
-    warnings: list[str] | None = None
-
-
 UrlOf = Callable[[Artifact], str]
 OPTIONS = frozenset(ImageOptions.__struct_fields__)
 FORMS = (b"multipart/", b"application/x-www-form")

@@ -65,22 +65,6 @@ class VideoDatum(Struct):
     content_type: str
 
 
-class VideoObject(Struct, omit_defaults=False):
-    """The job of a video as polled."""
-
-    id: str
-    object: str
-    model: str
-    status: str
-    progress: int
-    created_at: int
-    completed_at: int | None
-    seconds: str
-    size: str
-    error: dict[str, Any] | None
-    data: list[VideoDatum] | None
-
-
 OPTIONS = frozenset(VideoOptions.__struct_fields__)
 
 

@@ -1,0 +1,71 @@
+"""Requests made up from `/openapi.json` never break the server, and what it answers is what it documents."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
+
+from calotype.openapi import ENDPOINTS
+from house_fixtures import settings_for
+from running import House, running
+from upstream import Upstream
+
+EXPECTED = frozenset({501, 502, 503, 504})
+"""Statuses from 500 on that are an answer and not an accident."""
+
+
+@pytest.fixture(scope="module")
+def made_up(
+    _upstream: Upstream, cards_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[House, str]]:
+    """Return a server and a key for models that answer at once."""
+    _upstream.reset()
+    with running(tmp_path_factory.mktemp("made-up"), **settings_for(_upstream, cards_dir=cards_dir)) as house:
+        yield house, house.account(micro=10**15).key(models=["test/*"])
+
+
+def _operations() -> Any:
+    return [pytest.param(one.method, one.path, id=one.name) for one in ENDPOINTS if one.path != "/metrics"]
+
+
+@pytest.mark.parametrize(("method", "path"), _operations())
+def test_made_up_requests_are_answered_as_documented(method: str, path: str, made_up: tuple[House, str]) -> None:
+    house, key = made_up
+    schema = schemathesis.openapi.from_dict(requests.get(house.url + "/openapi.json", timeout=10).json())
+    operation = schema[path][method]
+    headers = {"Authorization": f"Bearer {key}"}
+    session = requests.Session()
+
+    def check(case: Any) -> None:
+        response = case.call(base_url=house.url, headers=headers, session=session, allow_redirects=False)
+        if response.status_code >= 500:
+            assert response.status_code in EXPECTED, (response.status_code, response.text)
+        else:
+            case.validate_response(
+                response,
+                checks=[not_a_server_error, status_code_conformance, content_type_conformance],
+                headers=headers,
+            )
+
+    for mode in (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE):
+        try:
+            _drive(operation.as_strategy(generation_mode=mode), check)
+        except Unsatisfiable:  # a route that takes nothing has nothing to get wrong
+            assert mode is schemathesis.GenerationMode.NEGATIVE
+    assert httpx2.get(house.url + "/readyz").status_code == 200
+
+
+def _drive(strategy: Any, check: Any) -> None:
+    bounded = settings(
+        max_examples=40, deadline=None, database=None, phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck), derandomize=True,
+    )  # fmt: skip
+    bounded(given(case=strategy)(check))()

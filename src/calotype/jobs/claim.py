@@ -55,7 +55,8 @@ NEXT_DUE = Sql(f"SELECT MIN(next_at_ms) FROM job WHERE {_OPEN}")  # noqa: S608
 class Claim(Struct, frozen=True):
     """Take up to `limit` due jobs. `caps` bounds how many jobs of a provider may be started at once.
 
-    `after` is the organisation to begin behind, so that with very many of them each gets its turn.
+    `after` is the organisation served last: the next one comes first, so that each gets its turn however few places
+    become free at a time.
     """
 
     point: ClassVar[str | None] = None
@@ -95,27 +96,38 @@ class Claim(Struct, frozen=True):
                     left[provider] -= 1
                 picked.append(ident)
 
-        orgs = [row[0] for row in tx.rows(_ORGS, {"after": self.after})]
+        orgs = self._orgs(tx)
+        after = orgs[-1] if len(orgs) == ORGS_PER_CLAIM else self.after
         for org_id in orgs:
             if len(picked) >= self.limit:
                 break
             full = [provider for provider, free in left.items() if free <= 0]
+            before = len(picked)
             take(tx.rows(_PICK, params | {"org_id": org_id, "full": full, "limit": PICKS_PER_ORG}))
+            if len(picked) > before:
+                after = org_id
         if len(picked) < self.limit:
             full = [provider for provider, free in left.items() if free <= 0]
             limit = self.limit - len(picked)
             take(tx.rows(_FILL, params | {"taken": picked, "full": full, "limit": limit}))
         if not picked:
-            return Claimed((), orgs[-1] if len(orgs) == ORGS_PER_CLAIM else "")
+            return Claimed((), after)
         until = self.now_ms + self.lease_ms
         tx.executemany(_LEASE, [{"id": ident, "instance": self.instance, "until": until} for ident in picked])
         rows = {row[0]: row for row in tx.rows(_LOAD, {"ids": picked})}
         jobs = tuple(job_from(rows[ident]) for ident in picked)
-        return Claimed(jobs, orgs[-1] if len(orgs) == ORGS_PER_CLAIM else "")
+        return Claimed(jobs, after)
+
+    def _orgs(self, tx: Tx) -> list[str]:
+        """Return the organisations with open jobs in the order of their turns: behind the last served, then around."""
+        orgs = [row[0] for row in tx.rows(_ORGS, {"after": self.after})]
+        if self.after and len(orgs) < ORGS_PER_CLAIM:
+            orgs += [row[0] for row in tx.rows(_ORGS, {"after": ""}) if row[0] <= self.after]
+        return orgs[:ORGS_PER_CLAIM]
 
 
 class Claimed(Struct, frozen=True):
-    """The jobs that are ours now, and the organisation behind which the next claim begins."""
+    """The jobs that are ours now, and the organisation that was served last."""
 
     jobs: tuple[JobRow, ...]
     after: str

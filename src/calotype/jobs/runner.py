@@ -20,6 +20,7 @@ from calotype.kernel.clock import Clock
 from calotype.kernel.errors import Problem
 from calotype.kernel.generation import DataClass
 from calotype.kernel.ids import InstanceId, JobId
+from calotype.kernel.job import JobState
 from calotype.settings import EngineSettings
 
 log = structlog.get_logger(__name__)
@@ -98,9 +99,10 @@ class Runner:
         tasks = [active.task for active in self.active.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=grace_s)
-        for task in (*self._tasks, *(active.task for active in self.active.values())):
+        left = [*self._tasks, *(active.task for active in self.active.values())]  # also what came in meanwhile
+        for task in left:
             task.cancel()
-        await asyncio.gather(*self._tasks, *tasks, return_exceptions=True)
+        await asyncio.gather(*left, return_exceptions=True)
 
     def busy(self, provider: str) -> int:
         """Count the jobs of a provider this process works on."""
@@ -116,7 +118,7 @@ class Runner:
     async def _work(self, job: JobRow, provider: str, recorded: bool) -> JobView | None:
         try:
             while True:
-                view = await self._stepper.step(job, recorded=recorded)
+                view = await self._step(job, recorded)
                 if view is not None or job.data_class is not DataClass.PHI:
                     return view
                 recorded = False
@@ -144,17 +146,32 @@ class Runner:
             if self._crowded:
                 self._bus.wake.set()
 
+    async def _step(self, job: JobRow, recorded: bool) -> JobView | None:
+        """Take one step; a PHI job stays ours when that breaks, for nobody else knows its input."""
+        try:
+            return await self._stepper.step(job, recorded=recorded)
+        except FencedError:
+            raise
+        except Exception as error:
+            if job.data_class is not DataClass.PHI:
+                raise
+            log.warning("step_again", job_id=job.id, error=type(error).__name__)
+            job.next_at_ms = self._clock.now_ms() + int(IDLE_S * 1000)
+            return None
+
     async def _loop(self) -> None:
         while not self._stopping:
             try:
                 busy = await self._claim()
                 self.healthy_at_ms = self._clock.now_ms()
+                if not busy:
+                    await self._rest()
             except Problem as problem:
                 log.warning("claim_failed", code=problem.code.value)
-                busy = False
                 await asyncio.sleep(IDLE_S)
-            if not busy:
-                await self._rest()
+            except Exception:  # whatever it is, the other jobs must go on
+                log.exception("claim_broke")
+                await asyncio.sleep(IDLE_S)
 
     async def _claim(self) -> bool:
         """Claim what is due and begin to work on it; say whether there may be more at once."""
@@ -168,17 +185,25 @@ class Runner:
             now_ms=self._clock.now_ms(),
             lease_ms=self.lease_ms,
             limit=room,
-            caps=self._caps,
+            caps=self._places(),
             after=self._after,
         )
         claimed = await self._db.submit(claim)
         self._after = claimed.after
         for job in claimed.jobs:
-            if job.id not in self.active:
+            mine = self.active.get(job.id)
+            if mine is None:
                 self.launch(job)
+            elif mine.job.lease_n == job.lease_n - 1:  # our own lease ran out while we slept: nobody was in between
+                mine.job.lease_n = job.lease_n
         if claimed.jobs:
             points.reach("run.claimed")
         return len(claimed.jobs) > 0
+
+    def _places(self) -> dict[str, int]:
+        """Return the caps less the jobs in hand that are not begun yet, which nobody else can see."""
+        early = Counter(active.job.provider for active in self.active.values() if active.job.state is JobState.QUEUED)
+        return {name: max(0, cap - early[name]) for name, cap in self._caps.items()}
 
     async def _rest(self) -> None:
         """Sleep until something is due, somebody wakes us, or the slow look is."""
@@ -205,6 +230,9 @@ class Runner:
                 renewed = await self._db.submit(Renew(instance=self.instance, held=held, until_ms=until_ms))
             except Problem as problem:
                 log.warning("renew_failed", code=problem.code.value)
+                continue
+            except Exception:
+                log.exception("renew_broke")
                 continue
             for job_id in renewed.lost:
                 if (active := self.active.get(job_id)) is not None:

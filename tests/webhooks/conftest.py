@@ -34,5 +34,7 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def postroom(db: Database, clock: ManualClock) -> Postroom:
-    return Postroom(db, clock)
+async def postroom(db: Database, clock: ManualClock) -> AsyncIterator[Postroom]:
+    made = Postroom(db, clock)
+    yield made
+    await made.close()

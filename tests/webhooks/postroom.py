@@ -32,7 +32,7 @@ class Postroom:
         self.clock = clock
         self.signer = WebhookSigner([SERVER_SECRET])
         self.metrics = Metrics()
-        self.made = 0
+        self.made: list[Deliverer] = []
 
     async def announce(self, url: str, *, org: str = ORG, dialect: str = "test", phi: bool = False) -> str:
         """Write an ended job and its event, as the finishing commit does; returns the event's id."""
@@ -54,12 +54,17 @@ class Postroom:
 
     def deliverer(self, *allowed: str, resolver: Any = None, db: Database | None = None, **settings: Any) -> Deliverer:
         """Return a deliverer that may reach loopback; each has a name of its own."""
-        self.made += 1
-        return Deliverer(
-            db or self.db, self.clock, InstanceId(f"instance-{self.made}"),
+        made = Deliverer(
+            db or self.db, self.clock, InstanceId(f"instance-{len(self.made)}"),
             guard=Guard(allowed or ("127.0.0.1",), resolver), signer=self.signer, renderers={"test": status_of},
             settings=WebhookSettings(**settings), metrics=self.metrics,
         )  # fmt: skip
+        self.made.append(made)
+        return made
+
+    async def close(self) -> None:
+        for one in self.made:
+            await one.stop()
 
     async def event(self, event_id: str) -> Event:
         events = await self.db.read(lambda tx: list_events(tx, limit=1000))

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from socket import AddressFamily
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from aiohttp import web
@@ -13,6 +13,7 @@ from receiver import NewReceiver, Receiver
 
 from calotype.kernel import points
 from calotype.kernel.clock import ManualClock
+from calotype.webhooks import Deliverer
 from calotype.webhooks.sign import verify
 from calotype.webhooks.verdict import EventState
 
@@ -233,13 +234,30 @@ async def test_one_organisation_with_many_receivers_leaves_room_for_others(
     await deliverer.stop()
 
 
+class Watched(asyncio.Event):
+    """A wake-up that tells when the loop has begun to wait for it with nothing under way."""
+
+    def __init__(self, deliverer: Deliverer) -> None:
+        super().__init__()
+        self._deliverer = deliverer
+        self.idle = asyncio.Event()
+
+    async def wait(self) -> Literal[True]:
+        if not self._deliverer._active:
+            self.idle.set()
+        return await super().wait()
+
+
 async def test_a_wake_up_delivers_at_once_what_the_loop_did_not_know_of(
     postroom: Postroom, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("calotype.webhooks.deliver.IDLE_S", 3600.0)
     deliverer = postroom.deliverer()
+    deliverer._wake = watched = Watched(deliverer)
     await deliverer.start(alone=True)
     for n in range(3):
+        await watched.idle.wait()
+        watched.idle.clear()
         await postroom.announce(receiver.url)
         deliverer.wake()
         await receiver.wait_for(n + 1)

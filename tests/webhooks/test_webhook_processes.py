@@ -20,8 +20,10 @@ COURIER = Path(__file__).with_name("courier.py")
 
 
 @pytest.fixture
-def postroom(db: Database) -> Postroom:
-    return Postroom(db, SystemClock())
+async def postroom(db: Database) -> AsyncIterator[Postroom]:
+    made = Postroom(db, SystemClock())
+    yield made
+    await made.close()
 
 
 @asynccontextmanager

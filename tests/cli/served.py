@@ -29,13 +29,13 @@ class Running:
 
 
 @contextlib.contextmanager
-def start(data_dir: Path, *arguments: str, prices: dict[str, int] | None = None) -> Iterator[Running]:
+def start(data_dir: Path, *arguments: str, prices: dict[str, int] | None = None, **variables: str) -> Iterator[Running]:
     """Run `calotype serve` until the block ends; it is ready when the block begins."""
     log = data_dir.parent / "server.log"
     with log.open("wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", "calotype", "serve", *arguments],
-            env=environment(data_dir) | {"CALOTYPE_PRICES": json.dumps(prices or {})},
+            env=environment(data_dir) | {"CALOTYPE_PRICES": json.dumps(prices or {})} | variables,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
         )

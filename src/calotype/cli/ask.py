@@ -110,10 +110,13 @@ def _wait(client: Client, created: Answer, on_progress: OnProgress) -> Answer:
     """Poll until the video's end."""
     last = created
     ident = created.body["id"]
-    while last.body["status"] not in ("completed", "failed"):
-        on_progress(int(last.body.get("progress") or 0))
-        time.sleep(max(MIN_POLL_S, int(last.headers.get("openai-poll-after-ms", "1000")) / 1000))
-        last = client.get(f"/v1/videos/{ident}")
+    try:
+        while last.body["status"] not in ("completed", "failed"):
+            on_progress(int(last.body.get("progress") or 0))
+            time.sleep(max(MIN_POLL_S, int(last.headers.get("openai-poll-after-ms", "1000")) / 1000))
+            last = client.get(f"/v1/videos/{ident}")
+    except KeyboardInterrupt:
+        raise Failure(f"No longer waiting; the job goes on: calotype jobs watch {ident}", exit_code=130) from None
     if last.body["status"] == "failed":
         error = last.body.get("error") or {}
         raise Problem.from_dict(

@@ -41,8 +41,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
             sys.stdout.write("\t".join(line) + "\n")
         return
     grid = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        grid.add_column(name, overflow="fold")
+    for index, name in enumerate(columns):
+        grid.add_column(name, overflow="fold", no_wrap=index == 0)
     for line in texts:
         grid.add_row(*(escape(cell) for cell in line))
     Console().print(grid)

@@ -5,14 +5,15 @@ is committed before its first request.
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
 
-from calotype.db import Database
+from calotype.db import Command, Database
 from calotype.events.bus import Bus
 from calotype.jobs.delivery import Deliverer, Delivery, NotYetError
 from calotype.jobs.inputs import InputFiles
@@ -32,11 +33,13 @@ from calotype.settings import EngineSettings
 
 log = structlog.get_logger(__name__)
 
+R = TypeVar("R")
+
 ROUNDS = 2
 """How often the whole list of routes is walked before a job that nobody takes fails."""
 GONE_GRACE_S = 30.0
 """How long a poll may answer "unknown" after the submit before it is believed."""
-SETTLE_TRIES = 12
+WRITE_TRIES = 12
 
 _outcome = msgspec.json.Decoder(Succeeded)
 
@@ -129,6 +132,9 @@ class Stepper:
                 previous = None
             if not isinstance(outcome, Failed):
                 return await self._answered(job, outcome, fresh=True)
+            if outcome.kind is FailedKind.UNKNOWN and begun and self._can_find_out(job):
+                self._note(job, route, outcome)
+                return await self._look_later(job)
             if outcome.kind not in NOT_ACCEPTED:
                 return await self._failed(job, outcome)
             self._note(job, route, outcome)
@@ -235,6 +241,7 @@ class Stepper:
         if isinstance(outcome, Pending):
             changed = outcome.handle != job.handle
             closing = Closing(job.attempt, "accepted", handle=outcome.handle) if changed else None
+            job.handle = outcome.handle
             pause_s = outcome.poll_after_s or self._pause(job, waited_s)
             await self._move(job, JobState.RUNNING, pause_s, closing=closing, progress=_percent(outcome.progress))
             return None
@@ -248,25 +255,40 @@ class Stepper:
 
     async def _recover(self, job: JobRow) -> JobView | None:
         """Take up a submission whose owner is gone: it may or may not have been sent."""
-        runtime = self._runtimes.get(job.provider)
-        idempotency = runtime.idempotency if runtime is not None else Idempotency.NONE
-        if runtime is None or idempotency is Idempotency.NONE:
+        if not self._can_find_out(job):
             return await self._failed(job, _ambiguous())
-        if idempotency is Idempotency.KEY:
-            return await self._submit(job, recorded=True)
-        call = await self._call(job, job.frozen_route, runtime, job.attempt)
-        try:
-            found = await runtime.lookup(call)
-        except TransportError as error:
-            log.warning("lookup_failed", job_id=job.id, provider=job.provider, error=str(error))
-            found = None
+        runtime = self._runtimes[job.provider]
+        if runtime.idempotency is Idempotency.KEY:
+            found: Outcome | None = (await self._send(job, job.frozen_route, job.attempt, True, None))[0]
+        else:
+            found = await self._lookup(job, runtime)
         if isinstance(found, Failed):
-            return await self._failed(job, found)
-        if found is not None:
+            # that this sending was not taken says nothing about the first one: no other route may be tried
+            if found.kind is not FailedKind.UNKNOWN and found.kind not in NOT_ACCEPTED:
+                return await self._failed(job, found)
+            self._note(job, job.frozen_route, found)
+        elif found is not None:
             return await self._answered(job, found, fresh=True)
-        if self._clock.now_ms() - (job.started_at_ms or 0) > self._settings.ambiguous_grace_s * 1000:
+        return await self._look_later(job)
+
+    async def _lookup(self, job: JobRow, runtime: Runtime) -> Outcome | None:
+        try:
+            return await runtime.lookup(await self._call(job, job.frozen_route, runtime, job.attempt))
+        except (TransportError, Problem) as error:
+            log.warning("lookup_failed", job_id=job.id, provider=job.provider, error=type(error).__name__)
+            return None
+
+    def _can_find_out(self, job: JobRow) -> bool:
+        """Say whether the provider can tell what became of a submission, by our key or by a look-up."""
+        runtime = self._runtimes.get(job.provider)
+        return runtime is not None and runtime.idempotency is not Idempotency.NONE
+
+    async def _look_later(self, job: JobRow) -> JobView | None:
+        """Try again to find out what became of a submission, until its grace is over."""
+        waited_s = (self._clock.now_ms() - (job.started_at_ms or job.created_at_ms)) / 1000
+        if waited_s > self._settings.ambiguous_grace_s:
             return await self._failed(job, _ambiguous())
-        await self._move(job, JobState.SUBMITTING, 10.0)
+        await self._move(job, JobState.SUBMITTING, self._pause(job, waited_s))
         return None
 
     # -- deliver ---------------------------------------------------------------------------------------------------
@@ -285,15 +307,16 @@ class Stepper:
         try:
             delivery = await self._deliverer.deliver(job, outcome, self._clock.now_ms())
         except NotYetError as error:
-            if recording is not None:
-                await recording
+            await _written_down(recording)
             return await self._store_later(job, outcome, error)
         except BaseException:
             if recording is not None:
                 recording.cancel()
             raise
-        if recording is not None:
-            await recording
+        await _written_down(recording)
+        return await self._delivered(job, outcome, delivery)
+
+    async def _delivered(self, job: JobRow, outcome: Succeeded, delivery: Delivery) -> JobView | None:
         cost = outcome.cost or self._cost(job, delivery)
         closing = Closing(job.attempt, "done", upstream_id=outcome.upstream_id, cost=cost)
         if outcome.outputs and not delivery.artifacts and not delivery.inline:
@@ -324,8 +347,7 @@ class Stepper:
                 delivery = await self._deliverer.deliver(job, outcome, self._clock.now_ms())
             except NotYetError:
                 continue
-            closing = Closing(job.attempt, "done", upstream_id=outcome.upstream_id, cost=outcome.cost)
-            return await self._end(job, JobState.SUCCEEDED, delivery=delivery, closing=closing)
+            return await self._delivered(job, outcome, delivery)
         problem = Problem(Code.UNAVAILABLE, "The result could not be stored; nothing was charged.")
         return await self._fail(job, problem, Closing(job.attempt, "done", cost=outcome.cost))
 
@@ -338,7 +360,8 @@ class Stepper:
         problem = Problem(
             Code.TIMEOUT, "The job did not end before its deadline; nothing was charged.", retryable=False
         )
-        return await self._fail(job, problem, Closing(job.attempt, "ambiguous", error="deadline"))
+        closing = Closing(job.attempt, "ambiguous", error="deadline") if job.state is not JobState.QUEUED else None
+        return await self._fail(job, problem, closing)
 
     async def _cancel(self, job: JobRow) -> JobView | None:
         """Stop the job if that is still possible; None lets it go on to its end."""
@@ -357,7 +380,7 @@ class Stepper:
     async def canceled(self, job: JobRow) -> JobView | None:
         """End a job whose work has stopped because somebody asked for it."""
         problem = Problem(Code.CANCELED, "The job was canceled; nothing was charged.", retryable=False)
-        closing = Closing(job.attempt, "failed", error="canceled")
+        closing = Closing(job.attempt, "failed", error="canceled") if job.state is not JobState.QUEUED else None
         return await self._end(job, JobState.CANCELED, problem=problem, closing=closing)
 
     async def _failed(self, job: JobRow, outcome: Failed, previous: Closing | None = None) -> JobView | None:
@@ -372,7 +395,7 @@ class Stepper:
         closing = previous or Closing(job.attempt, state, error=_detail(job, outcome), cost=outcome.cost)
         return await self._fail(job, problem, closing)
 
-    async def _fail(self, job: JobRow, problem: Problem, closing: Closing) -> JobView | None:
+    async def _fail(self, job: JobRow, problem: Problem, closing: Closing | None) -> JobView | None:
         return await self._end(job, JobState.FAILED, problem=problem, closing=closing)
 
     async def _end(
@@ -392,7 +415,7 @@ class Stepper:
             result=None if delivery is None else _kept(job, delivery.result), problem=problem,
             artifacts=() if delivery is None else delivery.artifacts, closing=closing,
         )  # fmt: skip
-        verdict = await self._settle(settle)
+        verdict = await self._insist(settle, job.id)
         self.payloads.pop(job.id, None)
         self.progress.pop(job.id, None)
         if verdict is not Verdict.DONE:
@@ -403,21 +426,19 @@ class Stepper:
         job.progress = 100 if state is JobState.SUCCEEDED else job.progress
         view = JobView(job, settle.artifacts, () if delivery is None else delivery.inline)
         self._bus.changed(job.id)
-        if job.webhook_url is not None:
-            self._bus.due()
         if self._on_end is not None:
             self._on_end(view, job.frozen_route)
         return view
 
-    async def _settle(self, settle: Settle) -> Verdict:
-        """Commit the end; a database that cannot write is asked again while the lease is kept."""
-        for tried in range(SETTLE_TRIES):
+    async def _insist(self, command: Command[R], job_id: JobId) -> R:
+        """Commit what would be lost otherwise; a database that cannot write is asked again while the lease is kept."""
+        for tried in range(WRITE_TRIES):
             try:
-                return await self._db.submit(settle)
+                return await self._db.submit(command)
             except Problem as problem:
-                if problem.code is not Code.UNAVAILABLE or tried == SETTLE_TRIES - 1:
+                if problem.code is not Code.UNAVAILABLE or tried == WRITE_TRIES - 1:
                     raise
-                log.warning("settle_again", job_id=settle.job_id, tried=tried + 1)
+                log.warning("write_again", job_id=job_id, command=type(command).__name__, tried=tried + 1)
                 await asyncio.sleep(min(0.25 * 2**tried, 5.0))
         raise AssertionError("the loop above returns or raises")
 
@@ -437,15 +458,18 @@ class Stepper:
     ) -> None:
         now_ms = self._clock.now_ms()
         next_at_ms = min(now_ms + int(pause_s * 1000), max(job.deadline_at_ms, now_ms))
-        kept = keep or job.data_class is DataClass.PHI
+        phi = job.data_class is DataClass.PHI  # stays with us: the row is due only when we are dead
+        kept = keep or phi
+        due_ms = now_ms + int(self._settings.lease_s * 1000) if phi else next_at_ms
         move = Move(
-            job_id=job.id, lease_n=job.lease_n, state=state, now_ms=now_ms, next_at_ms=next_at_ms,
+            job_id=job.id, lease_n=job.lease_n, state=state, now_ms=now_ms, next_at_ms=due_ms,
             progress=job.progress if progress is None else max(progress, job.progress), route=route,
             provider=None if route is None else job.plan.routes[route].provider,
             outcome=None if outcome is None else json_text(outcome), keep=kept, closing=closing,
             attempt=job.attempt,
         )  # fmt: skip
-        if not await self._db.submit(move):
+        telling = closing is not None or outcome is not None
+        if not await (self._insist(move, job.id) if telling else self._db.submit(move)):
             raise FencedError
         job.state, job.next_at_ms, job.progress = state, next_at_ms, move.progress
         if route is not None:
@@ -489,6 +513,13 @@ def _detail(job: JobRow, outcome: Failed) -> str:
 def _kept(job: JobRow, result: Result) -> Result:
     """Return what of a result is written down: of a PHI request its usage only, for texts and warnings quote it."""
     return Result(usage=result.usage) if job.data_class is DataClass.PHI else result
+
+
+async def _written_down(recording: "asyncio.Task[None] | None") -> None:
+    """Wait until an outcome is written down; where that failed the coming settlement decides."""
+    if recording is not None:
+        with contextlib.suppress(Problem):
+            await recording
 
 
 def _percent(fraction: float | None) -> int:

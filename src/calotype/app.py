@@ -112,6 +112,7 @@ class App:
             self.db, self.clock, instance=self.instance, settings=settings, catalog=self.catalog,
             runtimes=self.runtimes, inputs=self.inputs, store=self.store, runner=self.runner,
             payloads=self.stepper.payloads, progress=self.stepper.progress, reconciler=self.reconciler, bus=self.bus,
+            on_end=self._ended,
         )  # fmt: skip
         self.door = Door(self.accounts, settings.limits, self.guard, self.secrets.get("url_signing")[0])
         self.asgi = self._server()

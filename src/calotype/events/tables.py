@@ -38,6 +38,13 @@ outbox = Table(
         sqlite_where=text("state = 'pending'"),
         postgresql_where=text("state = 'pending'"),
     ),
+    Index(
+        "ix_outbox_org_due",
+        "org_id",
+        "next_at_ms",
+        sqlite_where=text("state = 'pending'"),
+        postgresql_where=text("state = 'pending'"),
+    ),
     Index("ix_outbox_org_id_created_at_ms", "org_id", "created_at_ms"),
     Index("ix_outbox_job_id", "job_id"),
     sqlite_strict=True,

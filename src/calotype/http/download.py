@@ -128,7 +128,7 @@ def retry_after_s(value: str | None, *, at_most_s: float = 3600.0) -> float | No
     """Read a Retry-After header, seconds or an HTTP date (RFC 9110 §10.2.3), bounded; None when there is none."""
     if not value:
         return None
-    if value.strip().isdigit():
+    if value.isascii() and value.strip().isdigit():
         return min(float(value), at_most_s)
     try:
         at = parsedate_to_datetime(value)

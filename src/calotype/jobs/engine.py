@@ -7,6 +7,7 @@ synchronous call is the same job, run at once by the process that accepted it.
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -98,6 +99,7 @@ class Engine:
         progress: dict[JobId, int],
         reconciler: Reconciler,
         bus: Bus,
+        on_end: Callable[[JobView, FrozenRoute], None],
     ) -> None:
         self._db = db
         self._clock = clock
@@ -112,6 +114,7 @@ class Engine:
         self._progress = progress
         self._reconciler = reconciler
         self._bus = bus
+        self._on_end = on_end
         self._views = ViewLoader(db)
         self._recent = Recent(clock)
 
@@ -303,7 +306,9 @@ class Engine:
         )  # fmt: skip
         if job.state is JobState.QUEUED and await self._db.submit(settle) is Verdict.DONE:
             self._bus.changed(job.id)
-            return CancelOutcome("canceled", await self.get(job_id, org_id))
+            view = await self.get(job_id, org_id)
+            self._on_end(view, job.frozen_route)
+            return CancelOutcome("canceled", view)
         await self._db.submit(RequestCancel(job_id=job.id, now_ms=now_ms))
         self._bus.due()
         if self._runner.cancel_here(job.id):

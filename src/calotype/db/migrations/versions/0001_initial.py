@@ -246,6 +246,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'pending'"),
     )
     op.create_index("ix_outbox_job_id", "outbox", ["job_id"], unique=False)
+    op.create_index(
+        "ix_outbox_org_due",
+        "outbox",
+        ["org_id", "next_at_ms"],
+        unique=False,
+        sqlite_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("state = 'pending'"),
+    )
     op.create_index("ix_outbox_org_id_created_at_ms", "outbox", ["org_id", "created_at_ms"], unique=False)
     op.create_table(
         "submission",

@@ -6,8 +6,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from commit_proxy import Cut, Proxy, Server, server_of_its_own
 from notes import Note, ended, held, make_notes, notes_of, opened, postgres_of_notes
-from proxy import Cut, Proxy, Server, server_of_its_own
 
 from calotype.db import Database, Sql
 from calotype.kernel.errors import Code, Problem

@@ -82,7 +82,7 @@ def house(_upstream: Upstream, cards_dir: Any, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture
-def account(house: House) -> Account:
+def account(house: House, upstream: Upstream) -> Account:
     """Return an organisation with money, of this test alone."""
     return house.account()
 

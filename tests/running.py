@@ -132,6 +132,7 @@ def running(data_dir: Path, **settings: Any) -> Iterator[House]:
     finally:
         os.environ.update(kept)
     with (data_dir / "server.log").open("a", buffering=1) as written:
+        before = structlog.get_config()
         configure_logs("info", "json")
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=written))
         house.start()
@@ -139,4 +140,4 @@ def running(data_dir: Path, **settings: Any) -> Iterator[House]:
             yield house
         finally:
             house.stop()
-            structlog.reset_defaults()
+            structlog.configure(**before)

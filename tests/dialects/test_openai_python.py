@@ -12,8 +12,8 @@ import openai
 import pytest
 
 from calotype.kernel.generation import KeyClass
+from cutter import Cutter
 from house_fixtures import PRICE_MICRO
-from proxy import Cutter
 from running import Account, House
 from upstream import PICTURE, Upstream, error
 

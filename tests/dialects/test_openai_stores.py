@@ -7,8 +7,8 @@ import httpx2
 import openai
 import pytest
 
+from cutter import Cutter
 from house_fixtures import PRICE_MICRO, settings_for
-from proxy import Cutter
 from running import Account, House, running
 from upstream import Upstream, error
 

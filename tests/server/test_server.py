@@ -184,8 +184,6 @@ NOISE = [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nhost", b"GET /\x00 HTTP/1.1\r\
 
 
 @pytest.mark.parametrize("raw", NOISE)
-    "raw", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nhost", b"GET /\x00 HTTP/1.1\r\n\r\n", b"\x16\x03"]
-)
 def test_bytes_that_are_no_http_do_not_hurt(raw: bytes, wire: socket.socket, http: httpx2.Client) -> None:
     wire.sendall(raw)
     wire.shutdown(socket.SHUT_WR)

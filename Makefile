@@ -52,6 +52,7 @@ faults: install ## Run the fault simulator: SEED=n
 	@CALOTYPE_FAULTS_SEED="$(SEED)" $(BIN)/python -m pytest -m faults
 
 lock: install ## Resolve the requirements again
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(LOCK) --group build -o requirements/run.lock
 	@$(LOCK) --group build --group test --group lint -o requirements/dev.lock
 

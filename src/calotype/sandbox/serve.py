@@ -1,0 +1,62 @@
+"""Starts emulators: inside a running loop, or on a thread of their own for whoever has no loop."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from calotype.sandbox.base import Emulator
+from calotype.sandbox.fal import Fal
+
+EMULATORS: dict[str, Callable[[], Emulator]] = {"fal": Fal}
+"""Every emulator by name."""
+
+
+@asynccontextmanager
+async def serve(
+    names: Iterable[str], ports: Iterable[int], *, tls: tuple[str, str] | None = None
+) -> AsyncIterator[dict[str, Emulator]]:
+    """Run emulators on these ports of this machine (0 takes a free one) until the block ends.
+
+    Raises:
+        KeyError: a name that is none of `EMULATORS`.
+        OSError: a port is taken.
+
+    """
+    emulators = {name: EMULATORS[name]() for name in names}
+    started: list[Emulator] = []
+    try:
+        for emulator, port in zip(emulators.values(), ports, strict=True):
+            await emulator.start(port, tls=tls)
+            started.append(emulator)
+        yield emulators
+    finally:
+        for emulator in started:
+            await emulator.stop()
+
+
+@contextmanager
+def on_a_thread(emulator: Emulator, *, tls: tuple[str, str] | None = None) -> Iterator[Emulator]:
+    """Run one emulator on a free port, with a loop of its own, until the block ends."""
+    up = threading.Event()
+    loop = asyncio.new_event_loop()
+
+    async def start() -> None:
+        await emulator.start(tls=tls)
+        up.set()
+
+    def run() -> None:
+        loop.run_until_complete(start())
+        loop.run_forever()
+        loop.run_until_complete(emulator.stop())
+        loop.close()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    if not up.wait(10):
+        raise TimeoutError("the emulator did not start")
+    try:
+        yield emulator
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)

@@ -114,7 +114,7 @@ class App:
             payloads=self.stepper.payloads, progress=self.stepper.progress, reconciler=self.reconciler, bus=self.bus,
             on_end=self._ended,
         )  # fmt: skip
-        self.door = Door(self.accounts, settings.limits, self.guard, self.secrets.get("url_signing")[0])
+        self.door = Door(self.accounts, settings.limits, self.guard, self.secrets.get("fingerprint")[0])
         self.asgi = self._server()
         self.url: str | None = None
         self._lock: IO[str] | None = None

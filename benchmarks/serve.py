@@ -1,39 +1,79 @@
-"""Start the gateway under test: a fresh data directory, one funded key `sk` written to a file, one process."""
+"""The gateway under test: `python -m benchmarks.serve PORT FOLDER`, settings from the environment, one process.
 
+Leaves a funded key in `FOLDER/key` and the id of a waiting video in `FOLDER/video`. `--waiting N` makes N waiting jobs
+in place of one, `--again` starts on what an earlier start left.
+"""
+
+import argparse
 import asyncio
+import cProfile
+import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
+from benchmarks.waiting_jobs import NAME, Instant, insert_waiting
 from calotype.app import App
+from calotype.dialects.openai.videos import video_id
 from calotype.process import set_up
+from calotype.providers.registry import build_runtimes
 from calotype.settings import Settings
 from calotype.telemetry import configure_logs
 
 FUNDS_MICRO = 10**14
 
 
-async def fund(settings: Settings, key_file: Path) -> None:
+async def prepare(settings: Settings, folder: Path, waiting: int) -> None:
+    """Fund a key and insert the waiting jobs."""
     app = App(settings)
     await app.open()
     record, key = await app.accounts.create_key(name="bench")
     await app.ledger.credit(record.org_id, FUNDS_MICRO)
-    key_file.write_text(key)
+    (folder / "key").write_text(key)
+    job_id = await insert_waiting(app.db, waiting, org_id=record.org_id, key_id=record.id)
+    (folder / "video").write_text(video_id(job_id))
     await app.shut()
 
 
-def main() -> None:
-    port, key_file = int(sys.argv[1]), Path(sys.argv[2])
-    set_up()
-    configure_logs("warning", "json")
-    settings = Settings()
-    asyncio.run(fund(settings, key_file))
-    app = App(settings)
+def serve(settings: Settings, port: int, folder: Path) -> None:
+    """Serve until a signal comes."""
+    runtimes = build_runtimes(settings, scratch_dir=settings.data_dir / "media" / "tmp")
+    app = App(settings, runtimes={**runtimes, NAME: Instant(folder / "polls")})
     uvicorn.run(
         app.asgi, host="127.0.0.1", port=port, loop="uvloop", http="httptools", access_log=False,
         log_level="warning", server_header=False, date_header=False, proxy_headers=False, backlog=4096,
     )  # fmt: skip
+
+
+def main() -> None:
+    """Prepare the data directory and serve; with BENCH_CPROFILE the main thread's profile is left in that file."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--waiting", type=int, default=1)
+    parser.add_argument("--again", action="store_true")
+    args = parser.parse_args()
+    set_up()
+    configure_logs("warning", "json")
+    settings = Settings()
+    if not args.again:
+        asyncio.run(prepare(settings, args.folder, args.waiting))
+    signal.signal(signal.SIGTERM, _leave)  # uvicorn raises the signal again when it is done
+    if path := os.environ.get("BENCH_CPROFILE"):
+        profile = cProfile.Profile()
+        try:
+            profile.runcall(serve, settings, args.port, args.folder)
+        finally:
+            profile.dump_stats(path)
+    else:
+        serve(settings, args.port, args.folder)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
 
 
 if __name__ == "__main__":

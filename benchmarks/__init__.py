@@ -1,0 +1,1 @@
+"""The benchmark: what one core of the gateway does, next to its upstream, nginx and two other gateways."""

@@ -1,0 +1,35 @@
+-- One request again and again, each with a prompt of its own; prints one JSON line at the end.
+-- BENCH_METHOD, BENCH_BODY (text with @N@ where the number goes), BENCH_HEADERS ("Name: value" lines), BENCH_FIRST.
+wrk.method = os.getenv("BENCH_METHOD") or "POST"
+local body = os.getenv("BENCH_BODY") or ""
+if body ~= "" then wrk.headers["Content-Type"] = "application/json" end
+for line in (os.getenv("BENCH_HEADERS") or ""):gmatch("[^\n]+") do
+  local k, v = line:match("^([^:]+):%s*(.*)$")
+  wrk.headers[k] = v
+end
+
+local head, tail
+local number = tonumber(os.getenv("BENCH_FIRST") or "0")
+
+function init(args)
+  if body == "" then return end
+  wrk.body = body:gsub("@N@", string.rep("0", 12))
+  local whole = wrk.format()
+  local at = whole:find(string.rep("0", 12), 1, true)
+  head, tail = whole:sub(1, at - 1), whole:sub(at + 12)
+end
+
+if body ~= "" then
+  function request()
+    number = number + 1
+    return head .. string.format("%012d", number) .. tail
+  end
+end
+
+function done(s, l, r)
+  io.write(string.format(
+    'RESULT {"requests":%d,"seconds":%.6f,"non2xx":%d,"socket_errors":%d,"p50_us":%d,"p90_us":%d,"p99_us":%d}\n',
+    s.requests, s.duration / 1e6, s.errors.status,
+    s.errors.connect + s.errors.read + s.errors.write + s.errors.timeout,
+    l:percentile(50), l:percentile(90), l:percentile(99)))
+end

@@ -51,7 +51,8 @@ bench-peers: install ## Measure it next to LiteLLM and Portkey
 faults: install ## Run the fault simulator: SEED=n
 	@CALOTYPE_FAULTS_SEED="$(SEED)" $(BIN)/python -m pytest -m faults
 
-lock: install ## Resolve the requirements again
+lock: ## Resolve the requirements again
+	@test -x $(BIN)/python || python3 -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(LOCK) --group build -o requirements/run.lock
 	@$(LOCK) --extra local --group build -o requirements/local.lock

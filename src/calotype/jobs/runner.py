@@ -235,7 +235,8 @@ class Runner:
                 log.exception("renew_broke")
                 continue
             for job_id in renewed.lost:
-                if (active := self.active.get(job_id)) is not None:
+                active = self.active.get(job_id)
+                if active is not None and active.job.lease_n == held[job_id][0]:  # else it was ours again meanwhile
                     log.warning("lease_lost", job_id=job_id)
                     active.task.cancel()
             for job_id in renewed.cancel:

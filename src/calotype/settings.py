@@ -17,8 +17,16 @@ from calotype.kernel.generation import KeyClass, Region
 USUAL_VARIABLES: dict[str, tuple[str, str, str]] = {
     "OPENAI_API_KEY": ("openai", "openai", "api_key"),
     "OPENAI_BASE_URL": ("openai", "openai", "base_url"),
+    "FAL_KEY": ("fal", "fal", "api_key"),
+    "FAL_QUEUE_RUN_HOST": ("fal", "fal", "base_url"),
+    "FAL_IMAGE_MODEL": ("fal", "fal", "models.krea-2"),
+    "FAL_VIDEO_MODEL": ("fal", "fal", "models.wan"),
+    "FAL_AVATAR_MODEL": ("fal", "fal", "models.avatar"),
 }
-"""Environment variable → provider name, kind, setting; ours (`CALOTYPE_PROVIDERS__…`) win over these."""
+"""Environment variable → provider name, kind, setting; ours (`CALOTYPE_PROVIDERS__…`) win over these.
+
+A variable named `…_HOST` holds a host, perhaps with a path, and stands for an https address.
+"""
 
 
 class Section(BaseModel):
@@ -185,8 +193,13 @@ class _UsualVariables(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         providers: dict[str, dict[str, Any]] = {}
-        for variable, (name, kind, setting) in USUAL_VARIABLES.items():
+        for variable, (name, kind, path) in USUAL_VARIABLES.items():
             if value := os.environ.get(variable):
-                providers.setdefault(name, {"kind": kind})[setting] = value
-        # a base URL alone names no account: without a key the provider is not set up
-        return {"providers": {name: item for name, item in providers.items() if "api_key" in item}} if providers else {}
+                setting, _, key = path.partition(".")
+                value = f"https://{value}" if variable.endswith("_HOST") else value
+                item = providers.setdefault(name, {"kind": kind})
+                item[setting] = {**item.get(setting, {}), key: value} if key else value
+        # a base URL or a model alone names no account: without a key the provider is not set up
+        named = {str(name).lower() for name in self.current_state.get("providers") or ()}
+        found = {name: item for name, item in providers.items() if "api_key" in item or name in named}
+        return {"providers": found} if found else {}

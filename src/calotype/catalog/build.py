@@ -31,19 +31,22 @@ def build(origin: str, file: CardFile, providers: Mapping[str, ProviderSettings]
 
     """
     schema = _schema(origin, file)
+    routes = tuple(_routes(origin, file, schema, providers))
+    # a planned model is active as soon as the operator has set up a provider of one of its routes
+    started = file.status == "planned" and any(route.provider in providers for route in routes)
     card = Card(
         id=file.id,
         title=file.title,
         operations=tuple(file.operation) if isinstance(file.operation, list) else (file.operation,),
         output=file.output,
         schema=schema,
-        routes=tuple(_routes(origin, file, schema, providers)),
+        routes=routes,
         example=file.example,
         origin=origin,
         aliases=tuple(file.aliases),
         description=file.description,
         category=file.category,
-        status=file.status,
+        status="active" if started else file.status,
         shutdown_date=file.shutdown_date,
         replacement=file.replacement,
         tags=tuple(file.tags),

@@ -6,6 +6,7 @@ from pathlib import Path
 from calotype.http import Upstream
 from calotype.providers.base import Provider, Runtime
 from calotype.providers.driver import Driven
+from calotype.providers.fal import Fal
 from calotype.providers.local.pool import Limits
 from calotype.providers.local.runtime import LocalRuntime
 from calotype.providers.openai import OpenAI
@@ -29,6 +30,7 @@ def _over_http(adapter: Callable[[str, ProviderSettings], Provider]) -> Callable
 
 
 KINDS: dict[str, Callable[[str, ProviderSettings], Runtime]] = {
+    "fal": _over_http(Fal),
     "openai": _over_http(OpenAI),
 }
 """Kind → factory, for everything that settings can name; `local` is always there."""

@@ -1,0 +1,275 @@
+"""fal.ai: the queue API, which is submitted to once and then polled (`wire/fal.md §5, §14`).
+
+Files of the input are uploaded to fal's storage before the one request that costs money. fal offers no idempotency
+key and no look-up, so a submit whose answer was lost is never sent again. Its webhooks are not used: checking their
+Ed25519 signatures needs a cryptography package that this house does not have, and polling is the truth anyway.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+from yarl import URL
+
+from calotype.kernel.clock import Clock, SystemClock
+from calotype.kernel.generation import DataClass, Operation
+from calotype.kernel.outcome import Failed, FailedKind, Outcome, Pending
+from calotype.kernel.steps import FileRef, HttpRequest, HttpResponse, Parallel, Steps, TransportError
+from calotype.providers.answers import immediately, retry_after_s
+from calotype.providers.base import Call, Handle, Idempotency, MediaInputs, PollSchedule, Provider
+from calotype.providers.fal_answers import FAILURES, REFUSALS, delivered, failed, speaks
+from calotype.settings import ProviderSettings
+
+BASE_URL = "https://queue.fal.run"
+QUICK_MS = 5_000
+"""A server error that comes sooner than this is a refusal; a later one may stand for an accepted request."""
+START_TIMEOUT_S = 1800
+"""How long a request may wait in fal's queue before fal gives it up."""
+KEEP_S = 86_400
+"""How long fal keeps inputs and outputs: we fetch outputs at once, a day leaves room for a store that is down."""
+KEEP_PHI_S = 3_600
+POLL_TIMEOUT_S = 30.0
+NAMESPACES = ("workflows", "comfy")
+_INLINE = frozenset({Operation.TEXT_TO_IMAGE, Operation.IMAGE_TO_IMAGE, Operation.BACKGROUND_REMOVAL})
+_FRAMES = re.compile(r"(\w+)@(\d+)(?::(\d+)-(\d+))?")
+_WAITING = frozenset({401, 403, 408, 425, 429})
+
+
+class Fal(Provider):
+    """One account at fal, or at a server that speaks as fal does.
+
+    `base_url` is the queue: a path that ends with `/queue`, beside which uploads go to `/rest`, or a host
+    `queue.<name>`, beside which they go to `rest.<name>`. So nothing meant for another server reaches the real fal.
+
+    Raises:
+        ValueError: the base URL cannot be used.
+
+    """
+
+    kind = "fal"
+    idempotency = Idempotency.NONE
+    media_inputs = MediaInputs.FILE
+    schedule = PollSchedule(first_s=1.0, factor=1.2, max_s=10.0)
+
+    def __init__(self, name: str, settings: ProviderSettings, clock: Clock | None = None) -> None:
+        self.name = name
+        self._queue, self._rest = _bases(name, settings.base_url or BASE_URL)
+        own = URL(self._queue)
+        self.output_hosts = frozenset({f"{own.host}:{own.port}"}) if self._queue != BASE_URL else frozenset()
+        self._settings = settings
+        self._key = settings.api_key.get_secret_value().strip() if settings.api_key else ""
+        self._clock = clock or SystemClock()
+
+    # -- submit (§5.1) ------------------------------------------------------------------------------------------------
+
+    def submit(self, call: Call) -> Steps[Outcome]:
+        """Upload the input's files, then put the request into fal's queue."""
+        if not self._key:
+            return Failed(FailedKind.AUTH, "The provider has no credential.", detail=f"{self.name}: set api_key")
+        phi = call.data_class is DataClass.PHI
+        if phi and call.operation not in _INLINE:
+            return Failed(FailedKind.GONE, "The provider can only answer with public files, which PHI must not become.")
+        fields = upstream_input(call.input)
+        if phi:
+            fields["sync_mode"] = True  # the result comes inside the answer (§7.4)
+        if call.files:
+            uploaded = yield from self._uploaded(call)
+            if isinstance(uploaded, Failed):
+                return uploaded
+            fields |= uploaded
+        started_ms = self._clock.now_ms()
+        answer: HttpResponse = yield self._post(call, fields)
+        if not answer.ok:
+            late = self._clock.now_ms() - started_ms > QUICK_MS
+            return self._timed(failed(REFUSALS, answer, self._key, late=late), answer)
+        return self._accepted(call, answer)
+
+    def _post(self, call: Call, fields: dict[str, Any]) -> HttpRequest:
+        keep = {"expiration_duration_seconds": _keep_s(call)}
+        headers = {
+            **self._authorized(), "Content-Type": "application/json",
+            "X-Fal-Store-IO": "0", "x-app-fal-disable-fallback": "true",
+            "X-Fal-Request-Start-Timeout": str(START_TIMEOUT_S), "X-Fal-Request-Timeout": str(START_TIMEOUT_S),
+            "X-Fal-Object-Lifecycle-Preference": _json(keep).decode(),
+        }  # fmt: skip
+        return HttpRequest(
+            "POST",
+            f"{self._queue}/{call.upstream_model}",
+            headers=headers,
+            body=_json(fields),
+            commits=True,
+            connect_timeout_s=self._settings.connect_timeout_s,
+            read_timeout_s=self._settings.read_timeout_s,
+            total_timeout_s=self._settings.read_timeout_s + 30.0,
+            max_bytes=1 << 20,
+        )
+
+    def _accepted(self, call: Call, answer: HttpResponse) -> Outcome:
+        body = answer.json()
+        ident = body.get("request_id") if isinstance(body, dict) else None
+        if not isinstance(ident, str) or not re.fullmatch(r"[\w.-]{1,100}", ident):
+            detail = f"HTTP {answer.status} without a request id"
+            return Failed(FailedKind.UNKNOWN, "The provider's answer could not be read.", detail=detail)
+        parts = call.upstream_model.split("/")
+        app = "/".join(parts[: 3 if parts[0] in NAMESPACES else 2])
+        built = f"{self._queue}/{app}/requests/{ident}"
+        handle = {
+            "id": ident,
+            "status_url": self._theirs(body.get("status_url"), f"{built}/status"),
+            "response_url": self._theirs(body.get("response_url"), built),
+            "cancel_url": self._theirs(body.get("cancel_url"), f"{built}/cancel"),
+        }
+        return Pending(handle, upstream_id=ident)
+
+    def _theirs(self, url: Any, built: str) -> str:
+        """Take an address from the reply only if it is of the same origin: our key goes there."""
+        try:
+            same = isinstance(url, str) and URL(url).origin() == URL(self._queue).origin()
+        except ValueError:
+            same = False
+        return url if same else built
+
+    # -- uploads (§7.1) -----------------------------------------------------------------------------------------------
+
+    def _uploaded(self, call: Call) -> Steps[dict[str, Any] | Failed]:
+        """Put the input's files into fal's storage and return their URLs by field; nothing is billed yet."""
+        files = [(name, file) for name, group in call.files.items() for file in group]
+        urls: dict[str, list[str]] = {}
+        try:
+            asked = yield Parallel(tuple(self._initiate(call, file) for _, file in files))
+            puts = []
+            for (name, file), answer in zip(files, asked, strict=True):
+                place = answer.json() if answer.ok else None
+                if not isinstance(place, dict) or not self._usable(place.get("upload_url"), place.get("file_url")):
+                    return self._not_uploaded(answer, name)
+                urls.setdefault(name, []).append(place["file_url"])
+                puts.append(HttpRequest("PUT", place["upload_url"], {"Content-Type": file.content_type}, file))
+            for (name, _), answer in zip(files, (yield Parallel(tuple(puts))), strict=True):
+                if not answer.ok:
+                    return self._not_uploaded(answer, name)
+        except TransportError as error:
+            return Failed(FailedKind.RETRY, "The provider's storage could not be reached.", detail=str(error))
+        return {name: found if name.endswith("s") else found[0] for name, found in urls.items()}
+
+    def _initiate(self, call: Call, file: FileRef) -> HttpRequest:
+        keep = _json({"expiration_duration_seconds": _keep_s(call)}).decode()
+        headers = {**self._authorized(), "Content-Type": "application/json", "X-Fal-Object-Lifecycle": keep}
+        body = {"file_name": file.name or file.path.name, "content_type": file.content_type}
+        url = f"{self._rest}/storage/upload/initiate?storage_type=fal-cdn-v3"
+        return HttpRequest("POST", url, headers, _json(body), read_timeout_s=POLL_TIMEOUT_S, max_bytes=1 << 20)
+
+    def _usable(self, *urls: Any) -> bool:
+        schemes = ("https://",) if self._queue.startswith("https://") else ("https://", "http://")
+        return all(isinstance(url, str) and url.startswith(schemes) for url in urls)
+
+    def _not_uploaded(self, answer: HttpResponse, field: str) -> Failed:
+        if answer.status == 413:
+            return Failed(
+                FailedKind.INVALID, "The provider does not take a file of this size.", field=field, status=413
+            )
+        refusal = failed(REFUSALS, answer, self._key)
+        if refusal.kind in (FailedKind.AUTH, FailedKind.QUOTA):
+            return refusal
+        kept = msgspec.structs.replace(refusal, kind=FailedKind.RETRY, message="The provider's storage took no file.")
+        return self._timed(kept, answer)
+
+    # -- poll, result, cancel (§5.2, §5.4, §5.5) ----------------------------------------------------------------------
+
+    def poll(self, handle: Handle) -> Steps[Outcome]:
+        """Read the status, and the result once there is one; the result's status is the end of the request."""
+        answer: HttpResponse = yield self._ask("GET", handle["status_url"])
+        status = answer.json()
+        if not answer.ok or not isinstance(status, dict):
+            return self._waiting(answer)
+        if status.get("status") != "COMPLETED":
+            return Pending(handle)
+        failure = bool(status.get("error") or status.get("error_type"))
+        answer = yield self._ask("GET", handle["response_url"])
+        if answer.ok:
+            return delivered(answer, handle["id"])
+        if answer.status == 400 and b"still in progress" in answer.body[:1000]:
+            return Pending(handle)
+        if not failure and (answer.status in _WAITING or not speaks(answer)):
+            return self._waiting(answer)
+        return failed(FAILURES, answer, self._key)
+
+    def cancel(self, handle: Handle) -> Steps[bool]:
+        """Ask to stop, then look: a request that is being worked on may still come to its end."""
+        answer: HttpResponse = yield self._ask("PUT", handle["cancel_url"])
+        if answer.status not in (200, 202, 400):
+            return False
+        answer = yield self._ask("GET", handle["status_url"])
+        status = answer.json()
+        if not answer.ok or not isinstance(status, dict) or status.get("status") != "COMPLETED":
+            return False
+        if "error_type" in status:
+            return bool(status["error_type"] == "client_cancelled")
+        answer = yield self._ask("GET", handle["response_url"])
+        return answer.status == 499
+
+    def lookup(self, call: Call) -> Steps[Outcome | None]:  # noqa: ARG002
+        """Cannot be done."""
+        return immediately(None)
+
+    def _ask(self, method: str, url: str) -> HttpRequest:
+        return HttpRequest(method, url, self._authorized(), read_timeout_s=POLL_TIMEOUT_S, total_timeout_s=120.0)
+
+    def _waiting(self, answer: HttpResponse) -> Failed:
+        """Say that a read told nothing; only an unknown request is an end."""
+        refusal = failed(REFUSALS, answer, self._key)
+        if refusal.kind not in (FailedKind.AUTH, FailedKind.QUOTA, FailedKind.GONE):
+            refusal = msgspec.structs.replace(
+                refusal, kind=FailedKind.RETRY, message="The provider could not be asked."
+            )
+        return self._timed(refusal, answer)
+
+    def _timed(self, outcome: Failed, answer: HttpResponse) -> Failed:
+        return msgspec.structs.replace(outcome, retry_after_s=retry_after_s(answer, self._clock))
+
+    def _authorized(self) -> dict[str, str]:
+        return {"Authorization": f"Key {self._key}", "Accept": "application/json"}
+
+
+def upstream_input(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return an input in fal's conventions (§13): nothing that is unset, sizes as width and height.
+
+    A route may name a field `num_frames@16`: its value is seconds and fal wants frames, 16 a second and the first one;
+    `num_frames@25:41-721` also keeps within bounds. It wins over a constant `num_frames`.
+    """
+    written: dict[str, Any] = {}
+    for name, value in sorted(fields.items(), key=lambda item: "@" in item[0]):
+        if value is None:
+            continue
+        if frames := _FRAMES.fullmatch(name):
+            count = round(value * int(frames[2])) + 1
+            written[frames[1]] = min(max(count, int(frames[3])), int(frames[4])) if frames[3] else count
+        elif name == "image_size" and isinstance(value, str) and (size := re.fullmatch(r"(\d{1,5})x(\d{1,5})", value)):
+            written[name] = {"width": int(size[1]), "height": int(size[2])}
+        else:
+            written[name] = value
+    return written
+
+
+def _keep_s(call: Call) -> int:
+    return KEEP_PHI_S if call.data_class is DataClass.PHI else KEEP_S
+
+
+_json = msgspec.json.encode
+
+
+def _bases(name: str, base_url: str) -> tuple[str, str]:
+    """Return the addresses of queue and storage."""
+    try:
+        url = URL(base_url.strip().rstrip("/"))
+        host = url.host or ""
+        usable = url.scheme in ("http", "https") and host and not url.raw_user and not url.raw_query_string
+    except ValueError:
+        usable = False
+    if usable and url.raw_path.endswith("/queue"):
+        return str(url), f"{str(url).removesuffix('/queue')}/rest"
+    if usable and host.startswith("queue.") and url.raw_path == "/":
+        rest = "rest.fal.ai" if host == "queue.fal.run" else f"rest.{host.removeprefix('queue.')}"
+        return str(url).rstrip("/"), str(url.with_host(rest)).rstrip("/")
+    raise ValueError(
+        f"providers.{name}.base_url must be {BASE_URL}, a URL that ends with /queue, or one of a host queue.<name>"
+    )

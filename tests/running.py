@@ -98,16 +98,16 @@ class Account:
 
     @property
     def spent_micro(self) -> int:
-        """What was captured, counted in the ledger's own entries."""
-        sums = "SELECT COALESCE(SUM(charged_micro), 0) FROM job WHERE org_id = :org"
-        captured = self.house.rows(sums, org=self.org.id)[0][0]
-        (entries,) = self.house.rows(
-            "SELECT COALESCE(SUM(e.amount_micro), 0) FROM entry e JOIN journal j ON j.id = e.journal_id"
-            " WHERE e.account_id LIKE :account AND j.job_id IS NOT NULL",
+        """What was captured, counted on the jobs and in the ledger's entries at one moment."""
+        ((captured, entries),) = self.house.rows(
+            "SELECT (SELECT COALESCE(SUM(charged_micro), 0) FROM job WHERE org_id = :org),"
+            " (SELECT COALESCE(SUM(e.amount_micro), 0) FROM entry e JOIN journal j ON j.id = e.journal_id"
+            " WHERE e.account_id LIKE :account AND j.job_id IS NOT NULL)",
+            org=self.org.id,
             account=f"%{self.org.id}%",
         )
-        assert -entries[0] == captured
-        return captured
+        assert captured == -entries
+        return int(captured)
 
     @property
     def held_micro(self) -> int:

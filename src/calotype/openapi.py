@@ -130,7 +130,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/v1/pricing", "Models", "See the rate card", "No key is needed.", shapes.Pricing, public=True),
     Endpoint(
         "POST", "/v1/files", "Files", "Upload a file", "The file's id can stand where a request takes a URL.",
-        shapes.FileObject, form=_FILE_FORM, errors=(400, 413, 415, 429, 503),
+        shapes.FileObject, form=_FILE_FORM, errors=(400, 403, 413, 415, 429, 503),
     ),
     Endpoint(
         "GET", "/v1/files", "Files", "List files", "Newest first.", shapes.Files,

@@ -303,6 +303,32 @@ def test_a_header_that_does_not_fit_is_refused_by_name(
     account.untouched()
 
 
+@pytest.mark.parametrize(("name", "values"), [("X-PHI", ("true", "false")), ("X-Region", ("EU", "US"))])
+def test_a_header_that_says_two_things_is_refused(
+    name: str, values: tuple[str, str], http: httpx2.Client, account: Account
+) -> None:
+    for order in (values, values[::-1]):
+        headers = [("authorization", f"Bearer {account.key()}"), *((name, value) for value in order)]
+        refused(http.post(IMAGES, json=GOOD, headers=headers), 400, "invalid_input", name, "more than once")
+    twice = [("authorization", f"Bearer {account.key()}"), ("X-Region", "WORLD"), ("x-region", "world")]
+    assert http.post(IMAGES, json=GOOD, headers=twice).status_code == 200
+
+
+def test_an_absurd_retry_count_is_no_accident(http: httpx2.Client, account: Account) -> None:
+    for count in ("9" * 5000, "-1", "x", "0" * 50, ""):
+        headers = bearer(account.key(), **{"x-stainless-retry-count": count})
+        assert http.post(IMAGES, json=GOOD, headers=headers).status_code == 200
+
+
+def test_files_of_a_phi_request_are_not_even_read(http: httpx2.Client, account: Account, house: House) -> None:
+    headers = bearer(account.key(), **{"X-PHI": "true"})
+    refused(http.post("/v1/files", files={"file": ("a.png", b"x")}, headers=headers), 403, "phi_blocked", "X-PHI")
+    form = {"input_reference": ("a.png", b"x"), "prompt": (None, "x"), "model": (None, "local/ken-burns")}
+    refused(http.post("/v1/videos", files=form, headers=headers), 403, "phi_blocked", "X-PHI")
+    assert house.rows("SELECT COUNT(*) FROM upload WHERE org_id = :org", org=account.org.id) == [(0,)]
+    account.untouched()
+
+
 def test_headers_that_fit_are_kept_with_the_job(http: httpx2.Client, account: Account, house: House) -> None:
     more = {"X-Calotype-Tags": "team=radiology, project=42", "X-Calotype-Customer": "c-1", "X-Model-Tier": "FAST"}
     assert http.post(IMAGES, json=GOOD, headers=bearer(account.key(), **more)).status_code == 200

@@ -53,7 +53,8 @@ async def serve() -> None:
             _, keys[f"{name}/{key_class}"] = await app.accounts.create_key(
                 made.id, name="test", key_class=key_class, models=org.get("models")
             )
-    print(json.dumps({"port": listener.getsockname()[1], "keys": keys}), flush=True)
+    sys.stdout.write(json.dumps({"port": listener.getsockname()[1], "keys": keys}) + "\n")
+    sys.stdout.flush()
     await serving
 
 

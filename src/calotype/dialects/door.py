@@ -119,10 +119,10 @@ class Door:
 
         """
         get = x.headers.get
-        data_class, region, tier, explicit = DataClass.GENERAL, Region.WORLD, None, False
-        if (raw := get(b"x-phi")) is not None:
-            data_class = _choice("X-PHI", raw, {"true": DataClass.PHI, "false": DataClass.GENERAL})
+        region, tier, explicit = Region.WORLD, None, False
+        data_class = data_class_of(x)
         if (raw := get(b"x-region")) is not None:
+            _agreeing("X-Region", x)
             region, explicit = _choice("X-Region", raw, _REGIONS), True
         if (raw := get(b"x-model-tier")) is not None:
             tier = _choice("X-Model-Tier", raw, _TIERS)
@@ -136,7 +136,7 @@ class Door:
         webhook = None
         if (raw := get(b"x-webhook-url")) is not None:
             webhook = self.webhook(raw.decode("latin-1"), "X-Webhook-Url")
-        retry = get(b"x-stainless-retry-count", b"0").isdigit() and int(get(b"x-stainless-retry-count", b"0")) > 0
+        retry = get(b"x-stainless-retry-count", b"0").strip(b"0").isdigit()
         return Context(
             principal=caller.key.principal,
             dialect=dialect,
@@ -202,6 +202,32 @@ class Door:
         return b"".join(chunks)
 
 
+def data_class_of(x: Exchange) -> DataClass:
+    """Read `X-PHI`.
+
+    Raises:
+        Problem: `invalid_input` for any other value, and for two that disagree.
+
+    """
+    raw = x.headers.get(b"x-phi")
+    if raw is None:
+        return DataClass.GENERAL
+    _agreeing("X-PHI", x)
+    found: DataClass = _choice("X-PHI", raw, {"true": DataClass.PHI, "false": DataClass.GENERAL})
+    return found
+
+
+def refuse_phi_files(x: Exchange) -> None:
+    """Refuse files of a PHI request before they are read, for what is read is kept on disk.
+
+    Raises:
+        Problem: `phi_blocked`.
+
+    """
+    if data_class_of(x) is DataClass.PHI:
+        raise Problem(Code.PHI_BLOCKED, "Files are not accepted with PHI requests; nothing was kept.", field="X-PHI")
+
+
 def refuse_encoded(x: Exchange) -> None:
     """Refuse a compressed body: its true size is not known before it is unpacked.
 
@@ -255,6 +281,13 @@ def _token(headers: RawHeaders) -> str:
         return raw.decode("latin-1").strip()
     kind, _, token = raw.decode("latin-1").strip().partition(" ")
     return token.strip() if kind.lower() in ("bearer", "key") else ""
+
+
+def _agreeing(name: str, x: Exchange) -> None:
+    """Refuse a header that came twice with different values: no rule says which of them is meant."""
+    wanted = name.lower().encode()
+    if len({value.strip().lower() for key, value in x.scope["headers"] if key == wanted}) > 1:
+        raise Problem(Code.INVALID_INPUT, f"{name} was sent more than once; send one value.", field=name)
 
 
 def _choice(name: str, raw: bytes, known: dict[str, Any]) -> Any:

@@ -9,7 +9,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
-from calotype.dialects.door import Exchange, Message, refuse_encoded, too_large
+from calotype.dialects.door import Exchange, Message, refuse_encoded, refuse_phi_files, too_large
 from calotype.dialects.openai.answers import JSON
 from calotype.dialects.openai.desk import Desk
 from calotype.kernel.errors import Code, Problem
@@ -61,6 +61,7 @@ async def form_of(x: Exchange, *, max_files: int, max_bytes: int) -> dict[str, A
 async def create_file(desk: Desk, x: Exchange) -> None:
     """Store an uploaded file."""
     caller = await desk.door.enter(x)
+    refuse_phi_files(x)
     if not x.headers.get(b"content-type", b"").lower().startswith(b"multipart/"):
         raise Problem(Code.UNSUPPORTED_MEDIA_TYPE, "Send the file as multipart/form-data.", field="Content-Type")
     form = await form_of(x, max_files=1, max_bytes=desk.uploads.max_bytes + FORM_BYTES)

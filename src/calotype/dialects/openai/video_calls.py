@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from starlette.datastructures import UploadFile
 
-from calotype.dialects.door import Exchange, json_object
+from calotype.dialects.door import Exchange, json_object, refuse_phi_files
 from calotype.dialects.openai import videos
 from calotype.dialects.openai.answers import JSON, job_headers
 from calotype.dialects.openai.desk import NAME, Desk
@@ -24,6 +24,7 @@ async def create_video(desk: Desk, x: Exchange) -> None:
     """Accept a video request and answer 202; OpenAI's own clients always send a form, others JSON."""
     caller = await desk.door.enter(x)
     if x.headers.get(b"content-type", b"").lower().startswith(FORMS):
+        refuse_phi_files(x)
         body, given = await _form(desk, x, caller.org.id)
         card = desk.catalog.get(given["model"]) if isinstance(given.get("model"), str) else None
         given = videos.typed(given, card.schema.properties if card is not None else {})

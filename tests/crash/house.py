@@ -186,6 +186,10 @@ class House:
             self._connection.close()
         self._engine.dispose()
 
+    def forget_connection(self) -> None:
+        """Look through a new connection from now on."""
+        self._connection = None
+
     def read(self, sql: str) -> list[tuple[Any, ...]]:
         return self.tx().rows(Sql(sql))
 

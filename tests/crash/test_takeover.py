@@ -9,7 +9,6 @@ pytestmark = pytest.mark.crash
 VIDEOS, IMAGES = "/v1/videos/generations", "/v1/images/generations"
 
 
-
 @pytest.mark.parametrize(
     ("point", "model", "end"),
     [
@@ -43,7 +42,7 @@ async def test_what_a_paused_owner_writes_after_its_lease_is_refused(
     captures = shared.read("SELECT COUNT(*) FROM journal WHERE kind = 'capture'")
 
     first.go_on()
-    await until(lambda: first.answers(), "the paused server to answer again")
+    await until(first.answers, "the paused server to answer again")
     # a job it accepts and ends now proves that whatever it still had to write was tried before
     status, answer = await first.post(IMAGES, {"model": "test/picture", "prompt": f"afterwards {shared.word[5:]}"})
     assert status == 200, answer

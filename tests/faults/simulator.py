@@ -330,6 +330,7 @@ class Schedule:
         await asyncio.gather(*tasks, return_exceptions=True)
         for guard in (self._app.guard, *self._app._guards.values()):
             await guard.close()
+        await asyncio.sleep(0.001)  # what the loop was already told to start
         await self._app.store.close()
         await asyncio.to_thread(self._app.db.close)
         if self._app._lock is not None:

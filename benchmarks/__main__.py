@@ -145,10 +145,13 @@ def _profile(stage: Stage, args: argparse.Namespace) -> None:
     upstream_pid = start_upstream(stage, port)
     house = House(stage, upstream_port=port, disk=OUT, peers=OUT)
     prepare(stage)
+    targets: dict[str, Target] = {}
     for name in args.profile:
         scene = next(scene for scene in SCENES if scene.name == name)
-        target = house.start("calotype-stored" if scene.kind in ("store", "big_url") else "calotype", upstream_pid)
+        wanted = "calotype-stored" if scene.kind in ("store", "big_url") else "calotype"
+        target = targets.get(wanted) or house.start(wanted, upstream_pid)
         assert target is not None
+        targets[wanted] = target
         if not wait_ready(target, _answers):
             raise SystemExit(f"the server did not start: {stage.last_words(target.name)}")
         profiles[name] = found = profile(stage, target, scene, upstream_pid)

@@ -17,6 +17,7 @@ from benchmarks.processes import (
     own_children_cpu_s,
     pss_mib,
     quiet,
+    rss_mib,
     tree,
 )
 from benchmarks.scenes import Request, Scene
@@ -40,6 +41,7 @@ class Sample:
     cpu_us: float
     cores: float
     pss_mib: float
+    rss_mib: float
     bad: int
     others: float
 
@@ -89,7 +91,7 @@ def sample(target: Target, scene: Scene, upstream_pid: int, seconds: float, *, p
     target.forget_media()
     quiet(patience_s)
     gateway, upstream, load, everything = cpu_s(pids), cpu_s(mock), own_children_cpu_s(), machine_cpu_s()
-    found, memory = _load(target, scene, seconds, pids)
+    found, (pss, rss) = _load(target, scene, seconds, pids)
     took_s = found["seconds"]
     used = cpu_s(pids) - gateway
     known = used + cpu_s(mock) - upstream + own_children_cpu_s() - load
@@ -99,11 +101,13 @@ def sample(target: Target, scene: Scene, upstream_pid: int, seconds: float, *, p
         rps=round(found["requests"] / took_s, 1),
         p50_ms=found["p50_us"] / 1e3, p90_ms=found["p90_us"] / 1e3, p99_ms=found["p99_us"] / 1e3,
         cpu_us=round(late / max(1, found["requests"]) * 1e6, 1), cores=round(used / took_s, 3),
-        pss_mib=memory or pss_mib(pids), bad=int(found["non2xx"] + found["socket_errors"]), others=round(others, 2),
+        pss_mib=pss, rss_mib=rss, bad=int(found["non2xx"] + found["socket_errors"]), others=round(others, 2),
     )  # fmt: skip
 
 
-def _load(target: Target, scene: Scene, seconds: float, pids: list[int]) -> tuple[dict[str, float], float]:
+def _load(
+    target: Target, scene: Scene, seconds: float, pids: list[int]
+) -> tuple[dict[str, float], tuple[float, float]]:
     request = target.requests[scene.kind]
     env = {
         **os.environ,
@@ -117,12 +121,12 @@ def _load(target: Target, scene: Scene, seconds: float, pids: list[int]) -> tupl
         "taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{scene.connections}", f"-d{lasts_s}s", "--timeout", "30s",
         "-s", str(CONF / "post.lua"), f"http://127.0.0.1:{target.port}{request.path}",
     ]  # fmt: skip
-    memory = 0.0
+    memory: tuple[float, float] | None = None
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as wrk:
         try:
             if scene.held_s:
                 time.sleep(lasts_s * 0.7)
-                memory = pss_mib(pids)
+                memory = pss_mib(pids), rss_mib(pids)
             text, _ = wrk.communicate(timeout=lasts_s + 60)
         except BaseException:
             wrk.kill()
@@ -131,7 +135,7 @@ def _load(target: Target, scene: Scene, seconds: float, pids: list[int]) -> tupl
     if result is None:
         raise LoadFailed(f"wrk against {target.name}: {text[-500:]}")
     found: dict[str, float] = json.loads(result[1])
-    return found, memory
+    return found, memory or (pss_mib(pids), rss_mib(pids))
 
 
 def _let_finish(pids: list[int]) -> float:

@@ -171,10 +171,26 @@ def pss_mib(pids: list[int]) -> float:
     return round(total / 1024, 1)
 
 
-def rss_mib(pid: int) -> float:
-    """Return the resident memory of one process."""
-    found = re.search(r"^VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    return round(int(found[1]) / 1024, 1) if found else 0.0
+def rss_mib(pids: list[int]) -> float:
+    """Return the resident memory of the processes as if they were alone on the machine.
+
+    What processes of one program share is counted once, by their PSS.
+    """
+    programs: dict[str, list[int]] = {}
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            programs.setdefault(str(Path(f"/proc/{pid}/exe").readlink()), []).append(pid)
+    total = 0.0
+    for group in programs.values():
+        total += pss_mib(group) if len(group) > 1 else _rss_mib(group[0])
+    return round(total, 1)
+
+
+def _rss_mib(pid: int) -> float:
+    with contextlib.suppress(OSError):
+        if found := re.search(r"^VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE):
+            return int(found[1]) / 1024
+    return 0.0
 
 
 def quiet(limit_s: float) -> None:

@@ -104,7 +104,7 @@ def _stacks(text: str, used: dict[str, float]) -> tuple[Shares, Shares]:
         thread, *frames = stack.split(";")
         functions = [_function(frame) for frame in frames]
         if functions and functions[-1] not in WAITING:
-            name = _pool(thread.partition('"')[2].rstrip('"') or thread.rpartition(": ")[2])
+            name = _pool(thread.partition(": ")[2])
             stacks.setdefault(name, []).append((functions, int(count)))
     by_self, by_total = Shares(float), Shares(float)
     for name, found in stacks.items():

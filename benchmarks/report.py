@@ -15,6 +15,7 @@ COLUMNS = (
     "cores",
     "others' cores",
     "PSS MiB",
+    "RSS MiB",
     "bad",
 )
 
@@ -44,6 +45,7 @@ def tables(results: dict[str, Any]) -> str:
                     f"{row['cores']:.2f}",
                     f"{row['others']:.2f}",
                     f"{row['pss_mib']:.0f}",
+                    f"{row['rss_mib']:.0f}",
                     f"{row['bad']:.0f}",
                 )
             )

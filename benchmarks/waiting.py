@@ -44,7 +44,7 @@ def measure_waiting(stage: Stage, jobs: int = JOBS) -> dict[str, float]:
     found = {
         "jobs": float(jobs),
         "idle_cores": round((cpu_s(pids) - before) / IDLE_S, 3),
-        "rss_mib": rss_mib(process.pid),
+        "rss_mib": rss_mib(pids),
         "pss_mib": pss_mib(pids),
     }
     marks = folder / "polls"

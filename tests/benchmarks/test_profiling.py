@@ -4,10 +4,10 @@ import pytest
 from benchmarks.profiling import _stacks
 
 TEXT = """\
-thread (0x1): "MainThread";main (a/src/calotype/server.py:1);answer (a/src/calotype/server.py:5) 30
-thread (0x1): "MainThread";main (a/src/calotype/server.py:1);encode (a/src/calotype/server.py:9) 10
-thread (0x2): "calotype-store_0";_worker (/usr/lib/python3.11/concurrent/futures/thread.py:81) 900
-thread (0x2): "calotype-store_1";fill (a/src/calotype/media/local.py:7) 5
+thread (101): MainThread;main (calotype/server.py:1);answer (calotype/server.py:5) 30
+thread (101): MainThread;main (calotype/server.py:1);encode (calotype/server.py:9) 10
+thread (102): calotype-store_0;_worker (concurrent/futures/thread.py:81) 900
+thread (103): calotype-store_1;fill (calotype/media/local.py:7) 5
 """
 
 

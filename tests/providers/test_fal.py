@@ -396,13 +396,14 @@ def test_a_cancel_counts_only_once_the_request_has_stopped(answers: list[HttpRes
     assert ended is stopped
 
 
-def test_phi_comes_back_inside_the_answer_or_is_not_sent() -> None:
+def test_phi_comes_back_inside_the_answer_or_is_not_sent(tmp_path: Path) -> None:
     (request,), _ = told(provider().submit(call(data_class=DataClass.PHI)), answer({"request_id": ID}))
     assert msgspec.json.decode(request.body)["sync_mode"] is True
     assert "3600" in request.headers["X-Fal-Object-Lifecycle-Preference"]
-    with pytest.raises(StopIteration) as end:
-        next(provider().submit(call(data_class=DataClass.PHI, operation=Operation.TEXT_TO_VIDEO)))
-    assert end.value.value.kind is FailedKind.GONE
+    for changes in ({"operation": Operation.TEXT_TO_VIDEO}, {"files": files(tmp_path)}):
+        with pytest.raises(StopIteration) as end:
+            next(provider().submit(call(data_class=DataClass.PHI, **changes)))
+        assert end.value.value.kind is FailedKind.GONE
 
 
 def test_seconds_become_frames_within_bounds() -> None:

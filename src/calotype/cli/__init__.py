@@ -17,6 +17,7 @@ from calotype.cli.models import models
 from calotype.cli.options import DataDir, remember_data_dir
 from calotype.cli.orgs import orgs
 from calotype.cli.reference import reference
+from calotype.cli.sandbox import sandbox
 from calotype.cli.serve import serve
 from calotype.cli.terminal import Failure, say
 from calotype.cli.upkeep import db, ledger, media, secrets
@@ -61,6 +62,7 @@ program.add_typer(media, name="media")
 program.add_typer(secrets, name="secrets")
 program.add_typer(db, name="db")
 program.command()(doctor)
+program.command()(sandbox)
 program.command(hidden=True)(demo)
 program.command(hidden=True)(reference)
 

@@ -67,8 +67,8 @@ class Fal(Provider):
         if not self._key:
             return Failed(FailedKind.AUTH, "The provider has no credential.", detail=f"{self.name}: set api_key")
         phi = call.data_class is DataClass.PHI
-        if phi and call.operation not in _INLINE:
-            return Failed(FailedKind.GONE, "The provider can only answer with public files, which PHI must not become.")
+        if phi and (call.files or call.operation not in _INLINE):
+            return Failed(FailedKind.GONE, "The provider keeps such files at public addresses, where PHI must not be.")
         fields = upstream_input(call.input)
         if phi:
             fields["sync_mode"] = True  # the result comes inside the answer (§7.4)

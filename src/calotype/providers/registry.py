@@ -10,7 +10,7 @@ from calotype.providers.fal import Fal
 from calotype.providers.local.pool import Limits
 from calotype.providers.local.runtime import LocalRuntime
 from calotype.providers.openai import OpenAI
-from calotype.settings import EngineSettings, ProviderSettings, Settings
+from calotype.settings import ProviderSettings, Settings
 
 LOCAL = "local"
 
@@ -46,7 +46,7 @@ def build_runtimes(settings: Settings, *, scratch_dir: Path) -> dict[str, Runtim
         ValueError: a setting that its adapter cannot use.
 
     """
-    runtimes: dict[str, Runtime] = {LOCAL: _local(settings.engine, scratch_dir)}
+    runtimes: dict[str, Runtime] = {LOCAL: _local(settings, scratch_dir)}
     for name, provider in settings.providers.items():
         kind = provider.kind or name
         if kind == LOCAL and name == LOCAL:
@@ -59,5 +59,11 @@ def build_runtimes(settings: Settings, *, scratch_dir: Path) -> dict[str, Runtim
     return runtimes
 
 
-def _local(engine: EngineSettings, scratch_dir: Path) -> Runtime:
-    return LocalRuntime(scratch_dir, Limits(processes=engine.worker_processes, queue=engine.worker_queue))
+def _local(settings: Settings, scratch_dir: Path) -> Runtime:
+    engine = settings.engine
+    return LocalRuntime(
+        scratch_dir,
+        Limits(processes=engine.worker_processes, queue=engine.worker_queue),
+        allowed_hosts=settings.security.allowed_private_hosts,
+        models_dir=settings.data_dir / "models",
+    )

@@ -266,4 +266,4 @@ def test_every_local_card_has_its_function_with_the_same_label_and_operation() -
     for card, route in cards:
         model = MODELS[route.upstream]
         assert (card.label, card.operations) == (model.label, (model.operation,))
-        assert set(card.media_fields) == ({model.image_field} if model.image_field else set())
+        assert set(card.media_fields) == set(model.media)

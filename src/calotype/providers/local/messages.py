@@ -1,5 +1,6 @@
 """What the server and its worker processes say to each other: length-prefixed MessagePack frames over two pipes."""
 
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -18,6 +19,27 @@ class BadInput(ValueError):  # noqa: N818  (it refuses an input; nothing went wr
         self.message = message
 
 
+class Unavailable(RuntimeError):  # noqa: N818  (this machine lacks something; nothing went wrong)
+    """This machine cannot do it for now: a package or a model's weights are missing; the message is shown."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Made(Struct, frozen=True):
+    """What a function made: a file as bytes, or one it wrote that may be moved away, or None for an answer in `data`.
+
+    `content_type` is given where the function decides it. `data` and `usage` join the outcome's (`Succeeded`).
+    """
+
+    file: bytes | Path | None
+    warnings: tuple[str, ...] = ()
+    content_type: str | None = None
+    data: dict[str, Any] = {}
+    usage: dict[str, int] = {}
+
+
 class ProgressCallback(Protocol):
     """How a function of a worker says how far it is."""
 
@@ -29,8 +51,9 @@ class ProgressCallback(Protocol):
 class Task(Struct, frozen=True, tag="task"):
     """One piece of work: call `function` (`package.module:name`) once for each of `calls`.
 
-    Each call also gets `progress` and returns an object with `warnings` and, in the attribute `result`, the bytes of a
-    file; they are written to the path of the same place in `paths`.
+    Each call also gets `progress` and returns `Made`, or an object with `warnings` and, in the attribute `result`, the
+    bytes of a file; they are written to the path of the same place in `paths`. A folder named by the argument `scratch`
+    is made before the call and removed after it.
     """
 
     function: str
@@ -46,15 +69,28 @@ class Progress(Struct, frozen=True, tag="progress"):
 
 
 class Done(Struct, frozen=True, tag="done"):
-    """Every file is written."""
+    """Every file is written.
+
+    `kinds` has the content type of each file where the function decided it, and None where there is no file. `data` is
+    the first call's; `usage` is summed.
+    """
 
     warnings: tuple[str, ...] = ()
+    kinds: tuple[str | None, ...] = ()
+    data: dict[str, Any] = {}
+    usage: dict[str, int] = {}
 
 
 class Refused(Struct, frozen=True, tag="refused"):
     """The function raised `BadInput`."""
 
     field: str
+    message: str
+
+
+class Lacking(Struct, frozen=True, tag="lacking"):
+    """The function raised `Unavailable`."""
+
     message: str
 
 
@@ -68,7 +104,7 @@ class Broken(Struct, frozen=True, tag="broken"):
     out_of_memory: bool = False
 
 
-Reply = Progress | Done | Refused | Broken
+Reply = Progress | Done | Refused | Lacking | Broken
 
 _reply = msgspec.msgpack.Decoder(Reply)
 _task = msgspec.msgpack.Decoder(Task)

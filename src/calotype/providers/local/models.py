@@ -23,12 +23,21 @@ ASPECTS: dict[str, str] = {
 """The size that an aspect ratio stands for."""
 
 
+class Media(Struct, frozen=True):
+    """A field of files: the argument that takes the file's path, or the list of their paths when `many`."""
+
+    argument: str
+    many: bool = False
+    required: bool = True
+
+
 class LocalModel(Struct, frozen=True):
     """One function of this machine (`package.module:name`, run in a worker process).
 
     It is called with those of `fields` that are set, with `width` and `height` (from `size` or `aspect_ratio`; `size`
-    is the default, and without one the function decides), with `seed` when `seeded`, with `image`, the path of the
-    first file of the field `image_field`, and with `progress`. `deadline_s` is for one output. Sides are pixels.
+    is the default, and without one the function decides), with `seed` when `seeded`, with the paths of the files of
+    `media`, with what it wants of the machine (`runtime.LocalRuntime`), and with `progress`. `deadline_s` is for one
+    output. Sides are pixels. `ai` says that a trained model does the work.
     """
 
     function: str
@@ -44,7 +53,9 @@ class LocalModel(Struct, frozen=True):
     max_ratio: int = 3
     even: bool = False
     seeded: bool = False
-    image_field: str | None = None
+    media: dict[str, Media] = {}
+    machine: tuple[str, ...] = ()
+    ai: bool = False
 
     @property
     def module(self) -> str:
@@ -87,7 +98,7 @@ MODELS: dict[str, LocalModel] = {
         fields=("seconds", "fps", "motion"),
         defaults={"seconds": 5},
         even=True,
-        image_field="image_url",
+        media={"image_url": Media("image")},
     ),
 }
 
@@ -105,10 +116,12 @@ def calls_of(model: LocalModel, call: Call) -> tuple[dict[str, Any], ...]:
     arguments = {**model.defaults, **{name: given[name] for name in model.fields if name in given}}
     if size := _size(model, given):
         arguments["width"], arguments["height"] = size
-    if model.image_field is not None:
-        if not (files := call.files.get(model.image_field)):
-            raise BadInput(model.image_field, "An image is required.")
-        arguments["image"] = str(files[0].path)
+    for field, media in model.media.items():
+        if files := call.files.get(field):
+            paths = [str(file.path) for file in files]
+            arguments[media.argument] = paths if media.many else paths[0]
+        elif media.required:
+            raise BadInput(field, f"{field} is required.")
     if not model.seeded:
         return (arguments,) * call.outputs
     first = seed_of(given)

@@ -21,6 +21,7 @@ from calotype.providers.local.messages import (
     MAX_FRAME_BYTES,
     Broken,
     Done,
+    Lacking,
     Progress,
     Refused,
     Task,
@@ -94,7 +95,7 @@ class Pool:
 
     async def run(
         self, task: Task, *, deadline_s: float, on_progress: Callable[[float], None]
-    ) -> Done | Refused | Broken:
+    ) -> Done | Refused | Lacking | Broken:
         """Do a task; `deadline_s` counts from when a process takes it. Cancelling this kills that process.
 
         Raises:
@@ -197,7 +198,7 @@ class _Worker:
     def alive(self) -> bool:
         return self._process.returncode is None
 
-    async def perform(self, task: Task, on_progress: Callable[[float], None]) -> Done | Refused | Broken:
+    async def perform(self, task: Task, on_progress: Callable[[float], None]) -> Done | Refused | Lacking | Broken:
         self.tasks += 1
         try:
             self._to.write(frame(task))

@@ -2,15 +2,16 @@
 
 import asyncio
 import contextlib
+import shutil
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from calotype.kernel.outcome import Failed, FailedKind, Outcome, Output, Succeeded
 from calotype.providers.base import Call, Handle, Idempotency, MediaInputs, PollSchedule, Runtime
-from calotype.providers.local.messages import BadInput, Broken, Done, Refused, Task
+from calotype.providers.local.messages import BadInput, Broken, Done, Lacking, Refused, Task
 from calotype.providers.local.models import MODELS, LocalModel, calls_of
 from calotype.providers.local.pool import Limits, Pool, PoolBusy, WorkerLost
 
@@ -24,6 +25,9 @@ class LocalRuntime(Runtime):
 
     Results are files right in `scratch_dir`; whoever takes one moves or deletes it, and what nobody took is swept after
     an hour. Doing a call again gives the same bytes and costs nothing.
+
+    A model may want of the machine: `scratch`, a folder of its own for the call; `allowed_hosts`, private hosts that
+    may be reached; `models_dir`, where pulled weights lie.
     """
 
     kind = "local"
@@ -34,12 +38,23 @@ class LocalRuntime(Runtime):
     cancellable = True
 
     def __init__(
-        self, scratch_dir: Path, limits: Limits, *, name: str = "local", models: Mapping[str, LocalModel] = MODELS
+        self,
+        scratch_dir: Path,
+        limits: Limits,
+        *,
+        name: str = "local",
+        models: Mapping[str, LocalModel] = MODELS,
+        allowed_hosts: Collection[str] = (),
+        models_dir: Path | None = None,
     ) -> None:
         self.name = name
         self.max_in_progress = limits.processes + limits.queue
         self._scratch_dir = scratch_dir.absolute()
         self._models = models
+        self._machine: dict[str, Any] = {
+            "allowed_hosts": sorted(allowed_hosts),
+            "models_dir": None if models_dir is None else str(models_dir.absolute()),
+        }
         self.pool = Pool(limits, preload=sorted({model.module for model in models.values()}))
         self._swept_s = float("-inf")
 
@@ -60,7 +75,8 @@ class LocalRuntime(Runtime):
         await self._sweep()
         stem = self._scratch_dir / f"{_PREFIX}{uuid.uuid4().hex}"
         paths = tuple(f"{stem}-{n}.{model.extension}" for n in range(len(arguments)))
-        task = Task(model.function, arguments, model.extension, paths)
+        given = tuple({**one, **self._given(model, f"{path}.work")} for one, path in zip(arguments, paths, strict=True))
+        task = Task(model.function, given, model.extension, paths)
         delivered = False
         try:
             outcome = await self._run(call.upstream_model, model, task, on_progress)
@@ -86,6 +102,10 @@ class LocalRuntime(Runtime):
         """Kill the worker processes."""
         await self.pool.close()
 
+    def _given(self, model: LocalModel, scratch: str) -> dict[str, Any]:
+        machine = {**self._machine, "scratch": scratch}
+        return {name: machine[name] for name in model.machine}
+
     async def _run(self, name: str, model: LocalModel, task: Task, on_progress: Callable[[float], None]) -> Outcome:
         deadline_s = model.deadline_s * len(task.calls)
         try:
@@ -103,6 +123,8 @@ class LocalRuntime(Runtime):
                 return _succeeded(name, model, task, reply)
             case Refused():
                 return Failed(FailedKind.INVALID, reply.message, field=reply.field)
+            case Lacking():
+                return Failed(FailedKind.GONE, reply.message)
             case Broken(out_of_memory=True):
                 return Failed(FailedKind.UPSTREAM, "The work needs more memory than it may use.", detail=reply.error)
             case Broken():
@@ -126,23 +148,25 @@ def _succeeded(name: str, model: LocalModel, task: Task, done: Done) -> Succeede
     outputs = tuple(
         Output(
             path=path,
-            content_type=model.content_type,
+            content_type=kind or model.content_type,
             width=first.get("width"),
             height=first.get("height"),
             duration_s=seconds,
         )
-        for path in task.paths
+        for path, kind in zip(task.paths, done.kinds, strict=True)
+        if kind is not None
     )
-    facts: dict[str, Any] = {"engine": name, "is_ai_model": False, "label": model.label}
+    facts: dict[str, Any] = {"engine": name, "is_ai_model": model.ai, "label": model.label, **done.data}
     if model.seeded:
         facts["seed"] = first["seed"]
     usage = {"duration_ms": round(seconds * 1000) * len(outputs)} if seconds is not None else {}
-    return Succeeded(outputs, data=facts, usage=usage, warnings=done.warnings)
+    return Succeeded(outputs, data=facts, usage={**usage, **done.usage}, warnings=done.warnings)
 
 
 def _delete(paths: tuple[str, ...]) -> None:
     for path in paths:
         Path(path).unlink(missing_ok=True)
+        shutil.rmtree(f"{path}.work", ignore_errors=True)
 
 
 def _delete_leftovers(scratch_dir: Path) -> None:
@@ -150,5 +174,9 @@ def _delete_leftovers(scratch_dir: Path) -> None:
     before = time.time() - LEFTOVER_AGE_S
     for path in scratch_dir.glob(f"{_PREFIX}*"):
         with contextlib.suppress(FileNotFoundError):  # somebody else just took it
-            if path.stat().st_mtime < before:
+            if path.stat().st_mtime >= before:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
                 path.unlink()

@@ -11,23 +11,28 @@ import importlib
 import os
 import queue
 import resource
+import shutil
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from calotype.providers.local.messages import (
     HEADER_BYTES,
     BadInput,
     Broken,
     Done,
+    Lacking,
+    Made,
     Progress,
     Refused,
     Reply,
     Task,
+    Unavailable,
     frame,
     read_task,
 )
@@ -92,6 +97,8 @@ def _answer(task: Task, send: Callable[[float], None]) -> Reply:
         return _perform(task, send)
     except BadInput as error:
         return Refused(error.field, error.message)
+    except Unavailable as error:
+        return Lacking(error.message)
     except MemoryError:
         return Broken("MemoryError", out_of_memory=True)
     except Exception as error:  # the boundary: a task may fail in any way
@@ -103,17 +110,49 @@ def _perform(task: Task, send: Callable[[float], None]) -> Done:
     module, _, name = task.function.partition(":")
     function = getattr(importlib.import_module(module), name)
     warnings: dict[str, None] = {}
+    kinds: list[str | None] = []
+    data: dict[str, Any] = {}
+    usage: Counter[str] = Counter()
     rising = _rising(send)
     for index, (arguments, path) in enumerate(zip(task.calls, task.paths, strict=True)):
 
         def progress(fraction: float, done: int = index) -> None:
             rising((done + min(max(fraction, 0.0), 1.0)) / len(task.calls))
 
-        made = function(**arguments, progress=progress)
-        Path(path).write_bytes(getattr(made, task.result))
+        with _scratch(arguments.get("scratch")):
+            made = function(**arguments, progress=progress)
+            if not isinstance(made, Made):
+                made = Made(getattr(made, task.result), made.warnings)
+            kinds.append(_keep(made, path))
         warnings.update(dict.fromkeys(made.warnings))
+        data = data or made.data
+        usage.update(made.usage)
         progress(1.0)
-    return Done(tuple(warning[:MAX_WARNING_CHARS] for warning in list(warnings)[:MAX_WARNINGS]))
+    told = tuple(warning[:MAX_WARNING_CHARS] for warning in list(warnings)[:MAX_WARNINGS])
+    return Done(told, tuple(kinds), data, dict(usage))
+
+
+@contextlib.contextmanager
+def _scratch(folder: str | None) -> Iterator[None]:
+    if folder is None:
+        yield
+        return
+    Path(folder).mkdir(mode=0o700, parents=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _keep(made: Made, path: str) -> str | None:
+    """Put the file in its place; return its content type, empty where the model's own holds."""
+    if made.file is None:
+        return None
+    if isinstance(made.file, Path):
+        shutil.move(made.file, path)
+    else:
+        Path(path).write_bytes(made.file)
+    return made.content_type or ""
 
 
 def _rising(send: Callable[[float], None]) -> Callable[[float], None]:

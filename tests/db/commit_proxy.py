@@ -77,7 +77,7 @@ class Proxy:
             threading.Thread(target=self._pump, args=(client, server), daemon=True).start()
 
     def _pump(self, client: socket.socket, server: socket.socket) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # a socket that was closed under us
             while True:
                 for source in select.select([client, server], [], [])[0]:
                     chunk = source.recv(65536)

@@ -209,7 +209,8 @@ def _encode(
         stream = container.add_stream("libx264", rate=fps)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.time_base = Fraction(1, fps)
-        stream.options = {"preset": "veryfast", "crf": "20", "threads": "1"}
+        stream.options = {"preset": "veryfast", "crf": "20"}
+        stream.codec_context.thread_count = 1  # more threads would not always give the same bytes
         for index, pixels in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             frame.pts, frame.time_base = index, Fraction(1, fps)

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager, contextmanager
 
 from calotype.sandbox.base import Emulator
 from calotype.sandbox.fal import Fal
+from calotype.sandbox.openai_images import OpenAIImages
 
-EMULATORS: dict[str, Callable[[], Emulator]] = {"fal": Fal}
+EMULATORS: dict[str, Callable[[], Emulator]] = {"fal": Fal, "openai": OpenAIImages}
 """Every emulator by name."""
 
 

@@ -4,14 +4,12 @@ from typing import Any
 
 import msgspec
 
+from calotype.dialects.headers import Headers, refusal_stamp, stamp_headers, stamp_of, warning_headers
 from calotype.jobs.types import JobView
 from calotype.kernel.errors import Code, Problem
-from calotype.kernel.generation import DataClass
 from calotype.routing import Stamp
-from calotype.routing.stamp import routed
 
 JSON = (b"content-type", b"application/json")
-Headers = list[tuple[bytes, bytes]]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -26,8 +24,6 @@ _TYPES: dict[int, str] = {
 }
 _RETRIED = frozenset({408, 409, 429})
 """Statuses below 500 that OpenAI's clients send again for by themselves (`wire/providers.md §7.1`)."""
-
-MAX_WARNINGS_BYTES = 4096
 
 
 def error_status(problem: Problem) -> int:
@@ -59,42 +55,10 @@ def error_answer(problem: Problem, stamp: Stamp) -> tuple[int, Headers, bytes]:
     return status, headers, _encode({"error": error_object(problem)})
 
 
-def stamp_headers(stamp: Stamp) -> Headers:
-    """Return the `x-phi-*` headers (`wire/products.md A4`)."""
-    return [(name.encode(), value.encode()) for name, value in stamp.headers().items()]
-
-
-def stamp_of(view: JobView) -> Stamp:
-    """Say how a job was routed and what it cost: the quote while it runs, what was captured once it ended.
-
-    An unmetered key is told the price it would have paid.
-    """
-    job = view.job
-    ended = job.ended
-    cost = job.quote_micro
-    if ended and job.plan.metered:
-        cost = job.charged_micro or 0
-    elif ended and job.charged_micro is None:
-        cost = 0
-    return Stamp(
-        data_class=job.data_class,
-        routed=routed(job.model, job.provider, job.region, job.data_class),
-        attempts=job.attempt,
-        cost_micro=cost,
-        verified=bool(job.result.usage) if job.result is not None and job.plan.quote.measured else None,
-    )
-
-
 def job_headers(view: JobView) -> Headers:
     """Return the headers of an answer that carries a job."""
-    headers: Headers = [JSON, *stamp_headers(stamp_of(view)), (b"x-calotype-job-id", view.id.encode())]
-    if view.warnings:
-        text = msgspec.json.encode(view.warnings)
-        if len(text) <= MAX_WARNINGS_BYTES and text.isascii():
-            headers.append((b"x-calotype-warnings", text))
-        else:
-            headers.append((b"x-calotype-warnings", _encode([_ascii(one)[:300] for one in view.warnings[:10]])))
-    return headers
+    stamp = stamp_headers(stamp_of(view))
+    return [JSON, *stamp, (b"x-calotype-job-id", view.id.encode()), *warning_headers(view.warnings)]
 
 
 def failure_answer(view: JobView) -> tuple[int, Headers, bytes]:
@@ -103,12 +67,3 @@ def failure_answer(view: JobView) -> tuple[int, Headers, bytes]:
     status, headers, body = error_answer(problem, refusal_stamp(view.job.data_class))
     kept = [pair for pair in headers if not pair[0].startswith(b"x-phi") and pair != JSON]
     return status, job_headers(view) + kept, body
-
-
-def _ascii(text: str) -> str:
-    return text.encode("ascii", "replace").decode()
-
-
-def refusal_stamp(data_class: DataClass = DataClass.GENERAL) -> Stamp:
-    """Return the stamp of a refusal: nothing was tried, nothing is charged."""
-    return Stamp(data_class=data_class)

@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable
 
 from calotype.dialects.door import Exchange, Receive, Scope, Send
-from calotype.dialects.openai.answers import error_answer, refusal_stamp
+from calotype.dialects.headers import refusal_stamp
+from calotype.dialects.openai.answers import error_answer
 from calotype.dialects.openai.desk import Desk
 from calotype.dialects.openai.files import create_file, delete_file, get_file, list_files
 from calotype.dialects.openai.images import create_image

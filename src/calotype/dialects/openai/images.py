@@ -8,7 +8,8 @@ import pybase64
 from msgspec import Struct
 
 from calotype.dialects.door import Exchange, json_object
-from calotype.dialects.openai.answers import Headers, failure_answer, job_headers
+from calotype.dialects.headers import Headers
+from calotype.dialects.openai.answers import failure_answer, job_headers
 from calotype.dialects.openai.desk import NAME, Desk
 from calotype.jobs.engine import Ask
 from calotype.jobs.types import InlineOutput, JobView

@@ -83,8 +83,9 @@ async def test_a_polled_phi_job_stays_with_its_process_while_another_looks_for_w
         pytest.skip("SQLite has one process")
     left = [6]
 
-    def poll(handle):
+    async def poll(handle):
         left[0] -= 1
+        await asyncio.sleep(0.15)  # a poll takes its time, and the row must not be due meanwhile
         return Pending(handle={"note": SECRET}, poll_after_s=0.2) if left[0] else ANSWER
 
     fake = Fake(submit=lambda call: Pending(handle={"note": SECRET}, poll_after_s=0.2), poll=poll)

@@ -3,7 +3,7 @@
 import pytest
 
 from calotype.kernel.outcome import Failed, FailedKind
-from jobs.kit import DONE, GRANT_MICRO, PRICE_MICRO, Fake, card, in_turn, pending
+from jobs.kit import DONE, GRANT_MICRO, PRICE_MICRO, Fake, at_home, card, in_turn, pending, until
 
 
 def no(kind: FailedKind) -> Failed:
@@ -92,10 +92,7 @@ async def test_a_job_ends_at_its_deadline_and_its_upstream_is_told(home) -> None
     fake = Fake(submit=lambda call: pending(), poll=lambda handle: pending())
     async with home(fake, engine={"job_deadline_s": 60}) as h:
         job_id = await h.send()
-        while not fake.polls:
-            import asyncio
-
-            await asyncio.sleep(0.01)
+        await until(lambda: fake.polls)
         h.clock.ahead_ms += 61_000
         view = await h.ended(job_id)
         assert view.problem.code.value == "timeout"
@@ -104,9 +101,22 @@ async def test_a_job_ends_at_its_deadline_and_its_upstream_is_told(home) -> None
         await h.check()
 
 
-async def test_a_provider_that_is_not_set_up_any_more_is_stepped_over(url, tmp_path) -> None:
-    from jobs.kit import at_home
+async def test_a_deadline_leaves_a_refused_submission_refused(home) -> None:
+    fake = Fake(submit=lambda call: Failed(FailedKind.RETRY, "Busy.", retry_after_s=30))
+    async with home(fake, engine={"job_deadline_s": 60}) as h:
+        job_id = await h.send()
 
+        async def refused() -> bool:
+            return await h.rows("SELECT state FROM submission") == [("rejected",)]
+
+        await until(refused)
+        h.clock.ahead_ms += 61_000
+        assert (await h.ended(job_id)).problem.code.value == "timeout"
+        assert await h.rows("SELECT state FROM submission") == [("rejected",)]
+        await h.check()
+
+
+async def test_a_provider_that_is_not_set_up_any_more_is_stepped_over(url, tmp_path) -> None:
     cards = card("m", "a", "b")
     async with at_home(url, tmp_path, Fake("a"), Fake("b"), cards=cards, works=False) as h:
         job_id = await h.send()

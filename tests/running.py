@@ -125,7 +125,7 @@ class Account:
 @contextlib.contextmanager
 def running(data_dir: Path, **settings: Any) -> Iterator[House]:
     """Serve from a fresh data directory, deaf to the environment's own settings."""
-    names = [name for name in os.environ if name.startswith(("CALOTYPE_", "OPENAI_"))]
+    names = [name for name in os.environ if name.startswith(("CALOTYPE_", "FAL_", "OPENAI_"))]
     kept = {name: os.environ.pop(name) for name in names if not name.startswith("CALOTYPE_TEST_")}
     try:
         house = House(App(Settings(data_dir=data_dir, **settings)))

@@ -22,7 +22,8 @@ def test_it_says_where_it_is_and_what_to_set_and_ends_on_a_signal(data_dir: Path
     assert process.stdout is not None
     text = ""
     while not text.endswith("\n}\n"):
-        assert (line := process.stdout.readline()), "it ended"
+        line = process.stdout.readline()
+        assert line, "it ended"
         text += line
     said = json.loads(text)
     fal = said["urls"]["fal"]

@@ -13,7 +13,8 @@ from calotype.kernel.generation import DataClass, Operation
 from calotype.kernel.outcome import Failed, FailedKind, Outcome, Pending, Succeeded
 from calotype.kernel.steps import FileRef, HttpRequest, HttpResponse, MaybeSent, Parallel
 from calotype.providers.base import Call, Idempotency, MediaInputs
-from calotype.providers.fal import Fal, upstream_input
+from calotype.providers.fal import Fal
+from calotype.providers.fal_calls import upstream_input
 from calotype.settings import ProviderSettings
 
 KEY = "0c2ad1f0-test:5f0c2ad1beef"

@@ -1,11 +1,12 @@
 """fal.ai: the queue API, which is submitted to once and then polled (`wire/fal.md §5, §14`).
 
 Files of the input are uploaded to fal's storage before the one request that costs money. fal offers no idempotency
-key and no look-up, so a submit whose answer was lost is never sent again. Its webhooks are not used: checking their
-Ed25519 signatures needs a cryptography package that this house does not have, and polling is the truth anyway.
+key and no look-up, so a submit whose answer was lost is never sent again. Webhooks are not asked for yet, as nothing
+here has an address to receive them; `callback` proves one, and polling is the truth in any case.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -18,9 +19,10 @@ from calotype.kernel.steps import FileRef, HttpRequest, HttpResponse, Parallel, 
 from calotype.providers.answers import immediately, retry_after_s
 from calotype.providers.base import Call, Handle, Idempotency, MediaInputs, PollSchedule, Provider
 from calotype.providers.fal_answers import FAILURES, REFUSALS, delivered, failed, speaks
+from calotype.providers.fal_callbacks import keys_of, plausible, proven
+from calotype.providers.fal_calls import BASE_URL, bases, upstream_input
 from calotype.settings import ProviderSettings
 
-BASE_URL = "https://queue.fal.run"
 QUICK_MS = 5_000
 """A server error that comes sooner than this is a refusal; a later one may stand for an accepted request."""
 START_TIMEOUT_S = 1800
@@ -29,9 +31,9 @@ KEEP_S = 86_400
 """How long fal keeps inputs and outputs: we fetch outputs at once, a day leaves room for a store that is down."""
 KEEP_PHI_S = 3_600
 POLL_TIMEOUT_S = 30.0
+KEYS_LIFE_S, KEYS_AGAIN_S = 86_400, 60
 NAMESPACES = ("workflows", "comfy")
 _INLINE = frozenset({Operation.TEXT_TO_IMAGE, Operation.IMAGE_TO_IMAGE, Operation.BACKGROUND_REMOVAL})
-_FRAMES = re.compile(r"(\w+)@(\d+)(?::(\d+)-(\d+))?")
 _WAITING = frozenset({401, 403, 408, 425, 429})
 
 
@@ -53,12 +55,14 @@ class Fal(Provider):
 
     def __init__(self, name: str, settings: ProviderSettings, clock: Clock | None = None) -> None:
         self.name = name
-        self._queue, self._rest = _bases(name, settings.base_url or BASE_URL)
+        self._queue, self._rest = bases(name, settings.base_url or BASE_URL)
         own = URL(self._queue)
         self.output_hosts = frozenset({f"{own.host}:{own.port}"}) if self._queue != BASE_URL else frozenset()
         self._settings = settings
         self._key = settings.api_key.get_secret_value().strip() if settings.api_key else ""
         self._clock = clock or SystemClock()
+        self._keys: tuple[bytes, ...] = ()
+        self._keys_at_s = float("-inf")
 
     # -- submit (§5.1) ------------------------------------------------------------------------------------------------
 
@@ -211,6 +215,25 @@ class Fal(Provider):
         """Cannot be done."""
         return immediately(None)
 
+    def callback(self, headers: Mapping[str, str], body: bytes) -> Steps[str | None]:
+        """Return the request id of a webhook whose signature is proven (§10); header names are lower case.
+
+        The keys are fetched again after a day, and once more at most every minute when none of them fits.
+        """
+        now_s = self._clock.now_ms() / 1000
+        if not plausible(headers, now_s):
+            return None
+        found = proven(headers, body, self._keys, now_s)
+        age_s = now_s - self._keys_at_s
+        if age_s < KEYS_AGAIN_S or (found is not None and age_s < KEYS_LIFE_S):
+            return found
+        self._keys_at_s = now_s
+        answer: HttpResponse = yield HttpRequest(
+            "GET", f"{self._rest}/.well-known/jwks.json", read_timeout_s=POLL_TIMEOUT_S, max_bytes=1 << 20
+        )
+        self._keys = keys_of(answer.json()) if answer.ok else self._keys
+        return proven(headers, body, self._keys, now_s)
+
     def _ask(self, method: str, url: str) -> HttpRequest:
         return HttpRequest(method, url, self._authorized(), read_timeout_s=POLL_TIMEOUT_S, total_timeout_s=120.0)
 
@@ -230,46 +253,8 @@ class Fal(Provider):
         return {"Authorization": f"Key {self._key}", "Accept": "application/json"}
 
 
-def upstream_input(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return an input in fal's conventions (§13): nothing that is unset, sizes as width and height.
-
-    A route may name a field `num_frames@16`: its value is seconds and fal wants frames, 16 a second and the first one;
-    `num_frames@25:41-721` also keeps within bounds. It wins over a constant `num_frames`.
-    """
-    written: dict[str, Any] = {}
-    for name, value in sorted(fields.items(), key=lambda item: "@" in item[0]):
-        if value is None:
-            continue
-        if frames := _FRAMES.fullmatch(name):
-            count = round(value * int(frames[2])) + 1
-            written[frames[1]] = min(max(count, int(frames[3])), int(frames[4])) if frames[3] else count
-        elif name == "image_size" and isinstance(value, str) and (size := re.fullmatch(r"(\d{1,5})x(\d{1,5})", value)):
-            written[name] = {"width": int(size[1]), "height": int(size[2])}
-        else:
-            written[name] = value
-    return written
-
-
 def _keep_s(call: Call) -> int:
     return KEEP_PHI_S if call.data_class is DataClass.PHI else KEEP_S
 
 
 _json = msgspec.json.encode
-
-
-def _bases(name: str, base_url: str) -> tuple[str, str]:
-    """Return the addresses of queue and storage."""
-    try:
-        url = URL(base_url.strip().rstrip("/"))
-        host = url.host or ""
-        usable = url.scheme in ("http", "https") and host and not url.raw_user and not url.raw_query_string
-    except ValueError:
-        usable = False
-    if usable and url.raw_path.endswith("/queue"):
-        return str(url), f"{str(url).removesuffix('/queue')}/rest"
-    if usable and host.startswith("queue.") and url.raw_path == "/":
-        rest = "rest.fal.ai" if host == "queue.fal.run" else f"rest.{host.removeprefix('queue.')}"
-        return str(url).rstrip("/"), str(url.with_host(rest)).rstrip("/")
-    raise ValueError(
-        f"providers.{name}.base_url must be {BASE_URL}, a URL that ends with /queue, or one of a host queue.<name>"
-    )

@@ -1,0 +1,52 @@
+"""How a call to fal is written: the addresses of its services and the conventions of its inputs (`wire/fal.md §13`)."""
+
+import re
+from typing import Any
+
+from yarl import URL
+
+BASE_URL = "https://queue.fal.run"
+_FRAMES = re.compile(r"(\w+)@(\d+)(?::(\d+)-(\d+))?")
+
+
+def upstream_input(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return an input in fal's conventions (§13): nothing that is unset, sizes as width and height.
+
+    A route may name a field `num_frames@16`: its value is seconds and fal wants frames, 16 a second and the first one;
+    `num_frames@25:41-721` also keeps within bounds. It wins over a constant `num_frames`.
+    """
+    written: dict[str, Any] = {}
+    for name, value in sorted(fields.items(), key=lambda item: "@" in item[0]):
+        if value is None:
+            continue
+        if frames := _FRAMES.fullmatch(name):
+            count = round(value * int(frames[2])) + 1
+            written[frames[1]] = min(max(count, int(frames[3])), int(frames[4])) if frames[3] else count
+        elif name == "image_size" and isinstance(value, str) and (size := re.fullmatch(r"(\d{1,5})x(\d{1,5})", value)):
+            written[name] = {"width": int(size[1]), "height": int(size[2])}
+        else:
+            written[name] = value
+    return written
+
+
+def bases(name: str, base_url: str) -> tuple[str, str]:
+    """Return the addresses of queue and storage.
+
+    Raises:
+        ValueError: the address is none beside which the storage would be known.
+
+    """
+    try:
+        url = URL(base_url.strip().rstrip("/"))
+        host = url.host or ""
+        usable = url.scheme in ("http", "https") and host and not url.raw_user and not url.raw_query_string
+    except ValueError:
+        usable = False
+    if usable and url.raw_path.endswith("/queue"):
+        return str(url), f"{str(url).removesuffix('/queue')}/rest"
+    if usable and host.startswith("queue.") and url.raw_path == "/":
+        rest = "rest.fal.ai" if host == "queue.fal.run" else f"rest.{host.removeprefix('queue.')}"
+        return str(url).rstrip("/"), str(url.with_host(rest)).rstrip("/")
+    raise ValueError(
+        f"providers.{name}.base_url must be {BASE_URL}, a URL that ends with /queue, or one of a host queue.<name>"
+    )

@@ -12,7 +12,7 @@ from calotype.kernel.money import usd
 from calotype.providers.registry import LOCAL
 from calotype.settings import Settings
 
-models = typer.Typer(help="Models: list, show.", no_args_is_help=True)
+models = typer.Typer(help="Models: list, show, pull their weights.", no_args_is_help=True)
 
 
 @models.command("list")

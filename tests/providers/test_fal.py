@@ -206,6 +206,17 @@ def test_files_are_uploaded_before_the_request_that_costs_money(tmp_path: Path) 
         (answer({"detail": "no"}, 401), None, FailedKind.AUTH),
         (answer(LOCKED, 403), None, FailedKind.QUOTA),
         (answer({"upload_url": "http://up.fal.media/x", "file_url": "https://v3.fal.media/x"}), None, FailedKind.RETRY),
+        (
+            answer({"upload_url": "https://evil.example/x", "file_url": "https://v3.fal.media/x"}),
+            None,
+            FailedKind.RETRY,
+        ),
+        (
+            answer({"upload_url": "https://notfal.media/x", "file_url": "https://v3.fal.media/x"}),
+            None,
+            FailedKind.RETRY,
+        ),
+        (answer({"upload_url": "https://[", "file_url": "https://v3.fal.media/x"}), None, FailedKind.RETRY),
         (places("i")[0], answer(b"", 413), FailedKind.INVALID),
         (places("i")[0], answer(b"", 503), FailedKind.RETRY),
         (places("i")[0], MaybeSent("cut"), FailedKind.RETRY),

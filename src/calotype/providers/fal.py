@@ -20,7 +20,7 @@ from calotype.providers.answers import immediately, retry_after_s
 from calotype.providers.base import Call, Handle, Idempotency, MediaInputs, PollSchedule, Provider
 from calotype.providers.fal_answers import FAILURES, REFUSALS, delivered, failed, speaks
 from calotype.providers.fal_callbacks import keys_of, plausible, proven
-from calotype.providers.fal_calls import BASE_URL, bases, upstream_input
+from calotype.providers.fal_calls import BASE_URL, bases, may_upload, upstream_input
 from calotype.settings import ProviderSettings
 
 QUICK_MS = 5_000
@@ -144,7 +144,9 @@ class Fal(Provider):
             puts = []
             for (name, file), answer in zip(files, asked, strict=True):
                 place = answer.json() if answer.ok else None
-                if not isinstance(place, dict) or not self._usable(place.get("upload_url"), place.get("file_url")):
+                if not isinstance(place, dict) or not may_upload(
+                    self._queue, place.get("upload_url"), place.get("file_url")
+                ):
                     return self._not_uploaded(answer, name)
                 urls.setdefault(name, []).append(place["file_url"])
                 puts.append(HttpRequest("PUT", place["upload_url"], {"Content-Type": file.content_type}, file))
@@ -161,10 +163,6 @@ class Fal(Provider):
         body = {"file_name": file.name or file.path.name, "content_type": file.content_type}
         url = f"{self._rest}/storage/upload/initiate?storage_type=fal-cdn-v3"
         return HttpRequest("POST", url, headers, _json(body), read_timeout_s=POLL_TIMEOUT_S, max_bytes=1 << 20)
-
-    def _usable(self, *urls: Any) -> bool:
-        schemes = ("https://",) if self._queue.startswith("https://") else ("https://", "http://")
-        return all(isinstance(url, str) and url.startswith(schemes) for url in urls)
 
     def _not_uploaded(self, answer: HttpResponse, field: str) -> Failed:
         if answer.status == 413:

@@ -6,6 +6,8 @@ from typing import Any
 from yarl import URL
 
 BASE_URL = "https://queue.fal.run"
+UPLOAD_HOSTS = ("fal.media", "fal.ai", "fal.run", "storage.googleapis.com")
+"""Where fal lets files be uploaded to; these names and what is below them."""
 _FRAMES = re.compile(r"(\w+)@(\d+)(?::(\d+)-(\d+))?")
 
 
@@ -50,3 +52,18 @@ def bases(name: str, base_url: str) -> tuple[str, str]:
     raise ValueError(
         f"providers.{name}.base_url must be {BASE_URL}, a URL that ends with /queue, or one of a host queue.<name>"
     )
+
+
+def may_upload(queue: str, upload_url: Any, file_url: Any) -> bool:
+    """Say whether a file may be sent where fal's reply points (`wire/fal.md §7.1`).
+
+    The real fal may name its own hosts only; a server of the operator's any, but no plain HTTP beside HTTPS.
+    """
+    schemes = ("https://",) if queue.startswith("https://") else ("https://", "http://")
+    if not all(isinstance(url, str) and url.startswith(schemes) for url in (upload_url, file_url)):
+        return False
+    try:
+        host = URL(upload_url).host or ""
+    except ValueError:
+        return False
+    return queue != BASE_URL or any(host == name or host.endswith(f".{name}") for name in UPLOAD_HOSTS)

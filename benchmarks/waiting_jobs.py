@@ -19,7 +19,7 @@ from calotype.providers.base import Call, Handle, Idempotency, MediaInputs, Poll
 
 NAME = "bench_wait"
 FAR_S = 30 * 24 * 3600
-MARK_EVERY = 1000
+MARK_EVERY = 100
 _CHUNK = 5_000
 _JOB = ManySql(
     "INSERT INTO job (id, org_id, key_id, state, dialect, operation, model, data_class, region, priority, plan, input,"
@@ -64,7 +64,7 @@ def _insert(rows: list[dict[str, Any]], tx: Tx) -> None:
 class Instant:
     """A provider whose upstream answers a poll at once: still running, ask again in an hour.
 
-    After the first and every thousandth poll it appends `{"polls": n, "at": unix seconds}` to a file.
+    After the first and every hundredth poll it appends `{"polls": n, "at": unix seconds}` to a file.
     """
 
     kind = NAME

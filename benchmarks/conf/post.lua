@@ -8,18 +8,20 @@ for line in (os.getenv("BENCH_HEADERS") or ""):gmatch("[^\n]+") do
   wrk.headers[k] = v
 end
 
+local numbered = body:find("@N@", 1, true) ~= nil
 local head, tail
 local number = tonumber(os.getenv("BENCH_FIRST") or "0")
 
+if body ~= "" then wrk.body = body end
 function init(args)
-  if body == "" then return end
+  if not numbered then return end
   wrk.body = body:gsub("@N@", string.rep("0", 12))
   local whole = wrk.format()
   local at = whole:find(string.rep("0", 12), 1, true)
   head, tail = whole:sub(1, at - 1), whole:sub(at + 12)
 end
 
-if body ~= "" then
+if numbered then
   function request()
     number = number + 1
     return head .. string.format("%012d", number) .. tail

@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import IO, Any
 
 import structlog
@@ -33,11 +32,12 @@ from calotype.jobs.types import FrozenRoute, JobView
 from calotype.kernel.clock import Clock, SystemClock
 from calotype.kernel.ids import InstanceId, uuid7
 from calotype.ledger.ledger import Ledger
+from calotype.media.backends import open_store
 from calotype.media.inputs import Inputs
-from calotype.media.local import LocalStore
 from calotype.media.secrets import Secrets
 from calotype.media.serve import MediaEndpoint
 from calotype.media.signing import Signer
+from calotype.media.store import StoreError
 from calotype.media.sweep import sweep
 from calotype.media.uploads import Uploads
 from calotype.providers.base import Runtime
@@ -77,7 +77,7 @@ class App:
         self.secrets = Secrets(settings.data_dir, _overrides(settings))
         self.metrics = Metrics()
         self.db = Database(settings.database)
-        self.store = LocalStore(settings.data_dir / "media")
+        self.store = open_store(settings)
         self.accounts = Accounts(self.db, self.clock)
         self.ledger = Ledger(self.db, self.clock)
         pricing = Pricing(settings.margin_bps, dict(settings.prices), settings.credit_micro)
@@ -140,7 +140,8 @@ class App:
         self.metrics.watch("calotype_write_batches_total", "Committed batches.", lambda: self.db.writer.batches)
         self.metrics.watch("calotype_write_commands_total", "Committed commands.", lambda: self.db.writer.commands)
         return Server(
-            openai=OpenAIDialect(desk), media=MediaEndpoint(self.store, self.signer, self.clock),
+            openai=OpenAIDialect(desk),
+            media=MediaEndpoint(self.store, self.signer, self.clock, presign_s=settings.media.redirect_s),
             metrics=self.metrics, ready=self.problems,
             documents=documents(self.catalog, version=__version__, url=_url_of(settings)),
             cors_origins=settings.security.cors_origins, start=self.start, stop=self.stop,
@@ -244,12 +245,14 @@ class App:
         found: dict[str, str] = {}
         checks: dict[str, Callable[[], Awaitable[Any]]] = {
             "database": lambda: self.db.read(lambda tx: tx.row(_ONE)),
-            "storage": lambda: asyncio.to_thread(_writable, self.store.temp_path()),
+            "storage": self.store.check,
         }
         for name, check in checks.items():
             try:
                 async with asyncio.timeout(5):
                     await check()
+            except StoreError as error:
+                found[name] = error.message
             except Exception as error:
                 found[name] = type(error).__name__
         if not self._started:
@@ -303,8 +306,3 @@ def _overrides(settings: Settings) -> dict[str, str | None]:
         "url_signing": signing.get_secret_value() if signing else None,
         "webhook_signing": webhook.get_secret_value() if webhook else None,
     }
-
-
-def _writable(path: Path) -> None:
-    path.write_bytes(b"ok")
-    path.unlink()

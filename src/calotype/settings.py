@@ -5,6 +5,7 @@ underscores (`CALOTYPE_MEDIA__REHOST=off`). The providers' usual variables (`OPE
 """
 
 import os
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,9 @@ USUAL_VARIABLES: dict[str, tuple[str, str, str]] = {
 
 A variable named `…_HOST` holds a host, perhaps with a path, and stands for an https address.
 """
+
+
+_STORAGE_URL = re.compile(r"(?:s3|gs|az)://[\w.-]+(?:/[\w./-]*)?\Z")
 
 
 class Section(BaseModel):
@@ -85,6 +89,33 @@ class MediaSettings(Section):
     max_input_bytes: int = Field(default=100 * 1024 * 1024, ge=1024)
     max_upload_bytes: int = Field(default=512 * 1024 * 1024, ge=1024)
     download_timeout_s: float = Field(default=120.0, gt=0, le=3600)
+    presign: Literal["redirect", "proxy"] = "redirect"
+    """How files in object storage are served: by a redirect to a short-lived URL of the storage, or through us."""
+    presign_lifetime_s: int = Field(default=900, ge=10, le=7 * 24 * 3600)
+
+    @property
+    def redirect_s(self) -> int | None:
+        """How long a URL of the storage may live, None where everything is served through us."""
+        return self.presign_lifetime_s if self.presign == "redirect" else None
+
+
+class StorageSettings(Section):
+    """Address and credentials of the object storage that `CALOTYPE_STORAGE_URL` names.
+
+    What is not set comes from the cloud's usual variables (`AWS_…`, `GOOGLE_…`, `AZURE_…`) or its machine identity.
+    """
+
+    endpoint: str | None = None
+    region: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: SecretStr | None = None
+    session_token: SecretStr | None = None
+    service_account_file: Path | None = None
+    account: str | None = None
+    account_key: SecretStr | None = None
+    timeout_s: float = Field(default=60.0, gt=0, le=600)
+    """Of one request; a large file is many."""
+    retries: int = Field(default=3, ge=0, le=10)
 
 
 class SecuritySettings(Section):
@@ -142,6 +173,7 @@ class Settings(BaseSettings):
     """`sqlite:///…` or `postgresql://…`; unset means SQLite inside the data directory."""
     public_url: str | None = None
     storage_url: str | None = None
+    """`s3://bucket/prefix`, `gs://…` or `az://container/prefix`; unset means the data directory."""
     host: str = "127.0.0.1"
     port: int = Field(default=8700, ge=0, le=65535)
     margin_bps: int = Field(default=1000, ge=0, le=100_000)
@@ -155,10 +187,18 @@ class Settings(BaseSettings):
     """Model id → flat retail price in micro-USD per unit of the card's rule; wins over cost plus margin."""
     providers: dict[str, ProviderSettings] = {}
     media: MediaSettings = MediaSettings()
+    storage: StorageSettings = StorageSettings()
     security: SecuritySettings = SecuritySettings()
     limits: LimitSettings = LimitSettings()
     engine: EngineSettings = EngineSettings()
     webhooks: WebhookSettings = WebhookSettings()
+
+    @field_validator("storage_url")
+    @classmethod
+    def _known_storage(cls, value: str | None) -> str | None:
+        if value is not None and not _STORAGE_URL.match(value):
+            raise ValueError("use s3://bucket/prefix, gs://bucket/prefix or az://container/prefix")
+        return value
 
     @field_validator("providers", mode="before")
     @classmethod

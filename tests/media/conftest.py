@@ -1,6 +1,6 @@
 """A real store and a real server to download from."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ from aiohttp import web
 from calotype.http import Guard
 from calotype.kernel import points
 from calotype.media.local import LocalStore
+from media.s3 import S3, starting
 
 
 @pytest.fixture
@@ -53,3 +54,21 @@ async def serve() -> AsyncIterator[Callable[[bytes], Awaitable[str]]]:
     yield start
     for runner in runners:
         await runner.cleanup()
+
+
+@pytest.fixture(scope="session")
+def _s3() -> Iterator[S3]:
+    with starting() as server:
+        yield server
+
+
+@pytest.fixture
+async def s3(_s3: S3) -> S3:
+    """Return the S3 server of this test run."""
+    return await _s3.ready()
+
+
+@pytest.fixture
+def bucket(s3: S3) -> str:
+    """Return a storage URL of this test alone."""
+    return s3.bucket()

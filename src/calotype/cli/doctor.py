@@ -21,6 +21,8 @@ from calotype.cli.options import DataDir, Json, settings_for
 from calotype.cli.terminal import answer, table
 from calotype.db import Store, migrate
 from calotype.db.connection import open_engine, store_of
+from calotype.media.backends import open_store
+from calotype.media.store import StoreError
 from calotype.providers.local.messages import Done, Task
 from calotype.providers.local.models import MODELS
 from calotype.providers.local.pool import Limits, Pool
@@ -84,6 +86,24 @@ def _data_dir(settings: Settings) -> tuple[bool, str]:
 def _disk(settings: Settings) -> tuple[bool, str]:
     free = shutil.disk_usage(settings.data_dir).free
     return free >= MIN_FREE_BYTES, f"{free / (1 << 30):,.1f} GiB free"
+
+
+def _storage(settings: Settings) -> tuple[bool, str]:
+    async def check() -> float:
+        store = open_store(settings)
+        try:
+            began = time.perf_counter()
+            await store.check()
+            return time.perf_counter() - began
+        finally:
+            await store.close()
+
+    place = settings.storage_url or f"{settings.data_dir.absolute() / 'media'}"
+    try:
+        seconds = asyncio.run(check())
+    except StoreError as error:
+        return False, f"{place}: {error.message}"
+    return True, f"{place}: wrote and deleted a file in {seconds * 1000:,.0f} ms"
 
 
 def _database(settings: Settings) -> tuple[bool, str]:
@@ -157,6 +177,7 @@ CHECKS: tuple[tuple[str, Callable[[Settings], tuple[bool, str]]], ...] = (
     ("sqlite", _sqlite),
     ("data directory", _data_dir),
     ("disk", _disk),
+    ("storage", _storage),
     ("database", _database),
     ("providers", _providers),
     ("codecs", _codecs),

@@ -217,7 +217,8 @@ def _artifacts(app: App, view: JobView) -> list[dict[str, Any]]:
             expires_at_ms = min(one.expires_at_ms, latest_ms)
             path = app.signer.path(one.key, one.content_type, expires_at_ms, one.name)
             url = None if base is None else base.rstrip("/") + path
-            file = str(app.store.path_of(one.key).absolute())
+            at = app.store.path_of(one.key)
+            file = None if at is None else str(at.absolute())
         found.append(
             {
                 "n": one.n, "name": one.name, "content_type": one.content_type, "stored": one.stored, "url": url,

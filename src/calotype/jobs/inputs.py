@@ -2,18 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pybase64
+import structlog
 
 from calotype.jobs.types import JobRow
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.ids import JobId
 from calotype.kernel.steps import FileRef
 from calotype.media.inputs import Inputs, StoredInput, parse_data_uri
-from calotype.media.store import Store
+from calotype.media.store import Store, StoreError
 from calotype.media.uploads import Uploads
 from calotype.providers.base import MediaInputs
+
+log = structlog.get_logger(__name__)
 
 MAX_FILES = 64
 """Media values in one request."""
@@ -49,6 +53,7 @@ class InputFiles:
         self._uploads = uploads
         self._store = store
         self._copies: dict[JobId, list[str]] = {}
+        self._borrowed: dict[JobId, list[Path]] = {}
 
     def check(self, fields: dict[str, Any], media_fields: dict[str, str]) -> None:
         """Refuse what can be refused without I/O.
@@ -100,7 +105,7 @@ class InputFiles:
                 continue
             taken = [await self._take(job, name, n, item) for n, item in enumerate(items)]
             if wanted is MediaInputs.FILE:
-                files[name] = tuple(self._file(one) for one in taken)
+                files[name] = tuple([await self._file(job, one) for one in taken])
                 del fields[name]
             else:
                 texts = [await self._data_uri(one) for one in taken]
@@ -109,8 +114,13 @@ class InputFiles:
 
     async def release(self, job: JobRow) -> None:
         """Remove the copies that were fetched for this job; uploads and our own media stay."""
+        for path in self._borrowed.pop(job.id, ()):
+            await self._store.give_back(path)
         if keys := self._copies.pop(job.id, None):
-            await self._store.delete(keys)
+            try:
+                await self._store.delete(keys)
+            except StoreError as error:  # the sweep finds them; the job's outcome must not be lost over this
+                log.warning("copies_left", job_id=job.id, error=str(error))
 
     async def _take(self, job: JobRow, name: str, n: int, value: str) -> StoredInput:
         base = f"{job.org_id}/{job.id}/in/{name}-{n}"
@@ -119,10 +129,9 @@ class InputFiles:
             self._copies.setdefault(job.id, []).append(stored.key)
         return stored
 
-    def _file(self, stored: StoredInput) -> FileRef:
-        path = self._store.path_of(stored.key)
-        if path is None:
-            raise Problem(Code.UNAVAILABLE, "The input file is not on this machine.")
+    async def _file(self, job: JobRow, stored: StoredInput) -> FileRef:
+        path = await self._store.borrow(stored.key)
+        self._borrowed.setdefault(job.id, []).append(path)
         return FileRef(path, stored.content_type, path.name)
 
     async def _data_uri(self, stored: StoredInput) -> str:

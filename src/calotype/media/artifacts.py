@@ -159,22 +159,33 @@ async def keep_body(
     except StoreError as error:
         raise KeepError(str(error), "store", retryable=True) from None
     except KeepError as error:
-        if error.reason == "missing" and (found := await asyncio.to_thread(_already_kept, store, key_base)) is not None:
+        if error.reason == "missing" and (found := await _already_kept(store, key_base)) is not None:
             return found
         raise
     except ValueError:
         raise KeepError("The upstream's Base64 text cannot be decoded.", "encoding", retryable=False) from None
 
 
-def _already_kept(store: Store, key_base: str) -> tuple[Stored, Kept] | None:
+async def _already_kept(store: Store, key_base: str) -> tuple[Stored, Kept] | None:
     """Find what an earlier attempt moved into the store just before its process died."""
-    for extension in EXTENSIONS.values():
-        path = store.path_of(key := f"{key_base}.{extension}")
-        if path is not None and path.is_file():
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return Stored(key, path.stat().st_size, digest), Kept(probe(path), (), malformed=False)
-    return None
+    keys = [f"{key_base}.{extension}" for extension in EXTENSIONS.values()]
+    try:
+        found = [one.key for one in await asyncio.gather(*map(store.stat, keys)) if one is not None]
+        if not found:
+            return None
+        path = await store.borrow(found[0])
+    except StoreError as error:
+        raise KeepError(str(error), "store", retryable=True) from None
+    try:
+        return await asyncio.to_thread(_looked_at, found[0], path)
+    finally:
+        await store.give_back(path)
+
+
+def _looked_at(key: str, path: Path) -> tuple[Stored, Kept]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Stored(key, path.stat().st_size, digest), Kept(probe(path), (), malformed=False)
 
 
 def _held(output: Output | Encoded) -> bytes | Path | Encoded:

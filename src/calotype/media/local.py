@@ -9,13 +9,13 @@ import hashlib
 import os
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable
-from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from calotype.kernel import points
 from calotype.kernel.errors import Code, Problem
 from calotype.media.lane import Lane
+from calotype.media.spool import Spool
 from calotype.media.store import LARGE_BYTES, Ready, Stat, Stored, check_key, designed
 
 MAX_BATCH = 64
@@ -27,18 +27,18 @@ _JOINER = "~"  # stands for "/" in file names; not in the alphabet of keys
 class LocalStore:
     """Keeps files under `root`: `objects/<two hex digits>/<key>` and `tmp/`."""
 
+    shared = False
+
     def __init__(self, root: Path, *, threads: int = 2) -> None:
         self._objects = root / "objects"
-        self._temp = root / "tmp"
+        self._spool = Spool(root / "tmp")
         self._shards = [self._objects / f"{number:02x}" for number in range(SHARDS)]
-        missing = [folder for folder in (self._temp, *self._shards) if not folder.is_dir()]
+        missing = [folder for folder in (self._spool.folder, *self._shards) if not folder.is_dir()]
         for folder in missing:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if missing:
             for folder in (self._objects, root, root.parent):
                 _sync_folder(folder)
-        self._names = count()
-        self._temp_prefix = f"{self._temp}/{os.getpid():x}-{os.urandom(6).hex()}-"
         self._small = Lane(self._write_all, threads, "calotype-store", MAX_BATCH)
         self._large = Lane(self._write_all, threads, "calotype-store-large", 1)
 
@@ -55,16 +55,38 @@ class LocalStore:
 
     def temp_path(self) -> Path:
         """Return a fresh name in the temporary folder."""
-        return Path(f"{self._temp_prefix}{next(self._names):x}")
+        return self._spool.path()
 
     def path_of(self, key: str) -> Path:
         """Return where the key's file is, or would be."""
         return self._shards[zlib.crc32(key.encode()) % SHARDS] / check_key(key).replace("/", _JOINER)
 
+    async def borrow(self, key: str) -> Path:
+        """Return the key's own file."""
+        return self.path_of(key)
+
+    async def give_back(self, path: Path) -> None:
+        """Do nothing: what was lent is the stored file itself."""
+
+    async def presign(self, key: str, method: Literal["GET", "HEAD"], lifetime_s: int) -> str | None:  # noqa: ARG002
+        """Return None: the server itself serves these files."""
+        return None
+
     async def open(self, key: str) -> bytes:
         """Return the whole file."""
         try:
             return await asyncio.to_thread(self.path_of(key).read_bytes)
+        except FileNotFoundError:
+            raise Problem(Code.NOT_FOUND, "There is no such file.") from None
+
+    async def read(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """Yield a range of the file."""
+        try:
+            with await asyncio.to_thread(self.path_of(key).open, "rb") as file:
+                file.seek(start)
+                while start < end and (block := await asyncio.to_thread(file.read, min(BLOCK_BYTES, end - start))):
+                    start += len(block)
+                    yield block
         except FileNotFoundError:
             raise Problem(Code.NOT_FOUND, "There is no such file.") from None
 
@@ -93,7 +115,14 @@ class LocalStore:
 
     async def sweep_temp(self, older_than_ms: int) -> int:
         """Remove what writers that died left in the temporary folder."""
-        return await asyncio.to_thread(self._sweep_temp, older_than_ms)
+        return await asyncio.to_thread(self._spool.sweep, older_than_ms)
+
+    async def check(self) -> None:
+        """Write a file and remove it."""
+        try:
+            await asyncio.to_thread(self._spool.probe)
+        except OSError as error:
+            raise designed(error) from None
 
     async def close(self) -> None:
         """Finish what is being written and end the threads."""
@@ -108,7 +137,7 @@ class LocalStore:
             try:
                 ready = prepare()
                 write = _Write(ready, temp, self.path_of(ready.key))
-                write.fill(moves=isinstance(ready.body, Path) and ready.body.parent == self._temp)
+                write.fill(moves=isinstance(ready.body, Path) and self._spool.holds(ready.body))
                 writes.append(write)
             except Exception as error:
                 if write is not None:
@@ -140,18 +169,6 @@ class LocalStore:
             folders.add(path.parent)
         for folder in folders:
             _sync_folder(folder)
-        return gone
-
-    def _sweep_temp(self, older_than_ms: int) -> int:
-        gone = 0
-        with os.scandir(self._temp) as entries:
-            for entry in entries:
-                try:
-                    if entry.stat(follow_symlinks=False).st_mtime_ns // 1_000_000 < older_than_ms:
-                        Path(entry.path).unlink()
-                        gone += 1
-                except FileNotFoundError:
-                    continue
         return gone
 
 

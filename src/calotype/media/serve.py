@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import anyio
@@ -11,11 +11,9 @@ from starlette.types import Receive, Scope, Send
 
 from calotype.kernel.clock import Clock, SystemClock
 from calotype.kernel.errors import Code, Problem
-from calotype.media.signing import Signer
-from calotype.media.store import Store
-
-ACTIVE = frozenset({"image/svg+xml", "text/html", "application/xhtml+xml", "text/xml", "application/xml"})
-"""Types a browser would run scripts of."""
+from calotype.media.relay import relay
+from calotype.media.signing import Grant, Signer
+from calotype.media.store import ACTIVE, Store
 
 _RANGE = re.compile(r"bytes=\s*(?:\d+-\d*|-\d+)(?:\s*,\s*(?:\d+-\d*|-\d+))*\s*\Z")
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._ -]")
@@ -25,13 +23,17 @@ _TYPES = {404: "invalid_request_error", 405: "invalid_request_error", 410: "inva
 class MediaEndpoint:
     """An ASGI application for one route with the path parameters `token` and `name`.
 
-    A bad signature and a missing file are both 404, an expired link is 410.
+    A bad signature and a missing file are both 404, an expired link is 410. A file of object storage is answered with a
+    redirect to a URL of the storage that lives `presign_s` at most, or through this server when that is None.
     """
 
-    def __init__(self, store: Store, signer: Signer, clock: Clock | None = None) -> None:
+    def __init__(
+        self, store: Store, signer: Signer, clock: Clock | None = None, *, presign_s: int | None = None
+    ) -> None:
         self._store = store
         self._signer = signer
         self._clock = clock or SystemClock()
+        self._presign_s = presign_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer GET and HEAD."""
@@ -50,25 +52,35 @@ class MediaEndpoint:
         grant = self._signer.verify(token, now_ms)
         path = self._store.path_of(grant.key)
         if path is None:
-            raise Problem(Code.NOT_FOUND, "There is no such file.")
+            return await self._remote(scope, grant, name, now_ms)
         try:
             found = await anyio.to_thread.run_sync(path.stat)
         except FileNotFoundError:
             raise Problem(Code.GONE, "The file is no longer kept.") from None
         etag = f'"{found.st_size:x}-{found.st_mtime_ns:x}"'
-        headers = {
-            "ETag": etag,
-            "Cache-Control": f"private, max-age={max(0, (grant.expires_at_ms - now_ms) // 1000)}, immutable",
-            "X-Content-Type-Options": "nosniff",
-            "Content-Disposition": _disposition(name),
-            "Cross-Origin-Resource-Policy": "cross-origin",
-            "Referrer-Policy": "no-referrer",
-        }
-        if grant.content_type in ACTIVE:
-            headers["Content-Security-Policy"] = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
+        headers = _headers(grant, name, etag, now_ms)
         if _matches(_header(scope, b"if-none-match"), etag):
             return Response(status_code=304, headers=headers)
         return _File(path, headers=headers, media_type=grant.content_type, stat_result=found)
+
+    async def _remote(self, scope: Scope, grant: Grant, name: str, now_ms: int) -> Response:
+        found = await self._store.stat(grant.key)
+        if found is None:
+            raise Problem(Code.GONE, "The file is no longer kept.")
+        if self._presign_s is not None:
+            lifetime_s = max(1, min(self._presign_s, (grant.expires_at_ms - now_ms) // 1000))
+            method: Literal["GET", "HEAD"] = "HEAD" if scope["method"] == "HEAD" else "GET"
+            if (url := await self._store.presign(grant.key, method, lifetime_s)) is not None:
+                headers = {"Location": url, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+                return Response(status_code=302, headers=headers)
+        etag = f'"{found.size_bytes:x}-{found.modified_ms:x}"'
+        headers = _headers(grant, name, etag, now_ms)
+        if _matches(_header(scope, b"if-none-match"), etag):
+            return Response(status_code=304, headers=headers)
+        return await relay(
+            self._store, found, method=scope["method"], wanted=_header(scope, b"range"),
+            if_range=_header(scope, b"if-range"), headers=headers, content_type=grant.content_type,
+        )  # fmt: skip
 
 
 class _File(FileResponse):
@@ -76,6 +88,20 @@ class _File(FileResponse):
 
     def __init__(self, path: Path, **given: Any) -> None:
         super().__init__(path, **given)
+
+
+def _headers(grant: Grant, name: str, etag: str, now_ms: int) -> dict[str, str]:
+    headers = {
+        "ETag": etag,
+        "Cache-Control": f"private, max-age={max(0, (grant.expires_at_ms - now_ms) // 1000)}, immutable",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Disposition": _disposition(name),
+        "Cross-Origin-Resource-Policy": "cross-origin",
+        "Referrer-Policy": "no-referrer",
+    }
+    if grant.content_type in ACTIVE:
+        headers["Content-Security-Policy"] = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
+    return headers
 
 
 def refusal(problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:

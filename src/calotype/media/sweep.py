@@ -31,6 +31,7 @@ _OWNED = Sql("""
     SELECT key FROM artifact WHERE key {in:keys} AND deleted_at_ms IS NULL
     UNION ALL SELECT key FROM upload WHERE key {in:keys}
 """)
+_ORGS = Sql("SELECT id FROM organisation WHERE id {in:ids}")
 
 
 class Swept(Struct, frozen=True):
@@ -93,8 +94,8 @@ async def _orphans(db: Database, store: Store, now_ms: int) -> int:
             old = [one.key for one in page[start : start + BATCH] if one.modified_ms < now_ms - ORPHAN_AGE_MS]
             if not old:
                 continue
-            owned = await db.read(partial(_owned, keys=old))
-            gone += await store.delete([key for key in old if key not in owned])
+            spared = await db.read(partial(_spared, keys=old, shared=store.shared))
+            gone += await store.delete([key for key in old if key not in spared])
     return gone
 
 
@@ -106,5 +107,11 @@ def _forget(tx: Tx, ids: list[str]) -> int:
     return tx.execute(_DELETE_UPLOADS, {"ids": ids})
 
 
-def _owned(tx: Tx, keys: list[str]) -> set[str]:
-    return {row[0] for row in tx.rows(_OWNED, {"keys": keys})}
+def _spared(tx: Tx, keys: list[str], *, shared: bool) -> set[str]:
+    """Return the keys that have a row and, in a shared place, those that are not of an organisation of ours."""
+    owned = {row[0] for row in tx.rows(_OWNED, {"keys": keys})}
+    if not shared:
+        return owned
+    ids = list({key.partition("/")[0] for key in keys})
+    ours = {row[0] for row in tx.rows(_ORGS, {"ids": ids})}
+    return owned | {key for key in keys if key.partition("/")[0] not in ours}

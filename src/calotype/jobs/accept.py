@@ -1,8 +1,9 @@
 """Accept: one commit that holds the money, writes the job and remembers the request, or changes nothing.
 
 A request sent again is joined to its job instead of repeated. An `Idempotency-Key` always wins. Without one, the same
-key, path and body (the *fingerprint*) is joined when the client says it is a retry, or when the earlier answer was cut
-off and ended at most a minute ago; a job that failed is not joined by fingerprint, for nothing was charged for it.
+key, path and body (the *fingerprint*) is joined when the client says it is a retry, unless the answer was delivered
+more than a minute ago, or when the earlier answer was cut off and ended at most a minute ago. A job that failed is not
+joined by fingerprint, for nothing was charged for it.
 """
 
 from collections.abc import Sequence
@@ -188,7 +189,8 @@ class Accept(Struct, frozen=True):
             return JobId(job_id)
         if state in (JobState.FAILED.value, JobState.CANCELED.value):
             return None
-        if self.retry or (answer == "broken" and ended_ms is not None and self.now_ms - ended_ms <= REJOIN_MS):
+        lately = ended_ms is not None and self.now_ms - ended_ms <= REJOIN_MS
+        if (self.retry and (answer != "delivered" or lately)) or (answer == "broken" and lately):
             return JobId(job_id)
         return None
 

@@ -118,7 +118,7 @@ class Deliverer:
         if output.base64 is not None:
             body = Encoded(output.base64, output.content_type)
         try:
-            return await keep(
+            artifact = await keep(
                 body,
                 key_base=f"{job.org_id}/{job.id}/{n}",
                 n=n,
@@ -131,6 +131,10 @@ class Deliverer:
             )
         except KeepError as error:
             return error
+        if artifact.stored and not _is_kind(artifact.content_type, job.plan.output):
+            await self._store.delete([artifact.key])
+            return KeepError(f"The output is {artifact.content_type}, no {job.plan.output}.", "kind", retryable=False)
+        return artifact
 
     async def _in_memory(self, job: JobRow, output: Output) -> InlineOutput:
         """Bring an output into memory and nowhere else."""
@@ -149,6 +153,13 @@ class Deliverer:
         except DownloadError as error:
             raise NotYetError(error.reason, error.retry_after_s) from None
         return InlineOutput(found.content_type or kind, data=sink.value())
+
+
+def _is_kind(content_type: str, wanted: str) -> bool:
+    """Say whether a file is what the model makes, by its own bytes; an animated GIF passes for a video."""
+    if wanted not in ("image", "video", "audio"):
+        return True
+    return content_type.startswith(f"{wanted}/") or (wanted == "video" and content_type == "image/gif")
 
 
 def _take(file: Path) -> bytes:

@@ -7,7 +7,7 @@ synchronous call is the same job, run at once by the process that accepted it.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import structlog
@@ -154,6 +154,7 @@ class Engine:
             metered=metered,
             request_id=context.request_id,
             media_s=context.retention.media_s,
+            output=card.output,
             wants=ask.wants,
         )
         provider = where.routes[0].provider
@@ -323,14 +324,14 @@ class Engine:
         org_id: OrgId | None,
         *,
         state: JobState | None = None,
-        operation: str | None = None,
+        operations: Collection[Operation] | None = None,
         before: str | None = None,
         limit: int = 50,
     ) -> "list[JobView]":
         """Return jobs of an organisation (or of all), newest first, from behind the id `before`."""
 
         def read(tx: Tx) -> dict[str, JobView]:
-            rows = list_jobs(tx, org_id, state=state, operation=operation, before=before, limit=limit)
+            rows = list_jobs(tx, org_id, state=state, operations=operations, before=before, limit=limit)
             return load_views(tx, [row.id for row in rows])
 
         views = await self._db.read(read)

@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 
 IDLE_S = 1.0
 """The slow look that makes a lost wake-up a delay and nothing more."""
+CROWDED_S = 0.25
+"""The pause while jobs are due whose providers are full."""
 UNLIMITED = 100_000
 """A provider cap from here on is not counted at every claim."""
 
@@ -74,6 +76,7 @@ class Runner:
         self._busy: Counter[str] = Counter()
         self._crowded = False
         self._after = ""
+        self._looked_at_ms = 0
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self.healthy_at_ms = 0
@@ -180,9 +183,10 @@ class Runner:
         if room <= 0:
             return False
         self._bus.wake.clear()
+        self._looked_at_ms = self._clock.now_ms()
         claim = Claim(
             instance=self.instance,
-            now_ms=self._clock.now_ms(),
+            now_ms=self._looked_at_ms,
             lease_ms=self.lease_ms,
             limit=room,
             caps=self._places(),
@@ -210,7 +214,9 @@ class Runner:
         next_due = await self._db.read(lambda tx: tx.row(NEXT_DUE))
         pause_s = IDLE_S
         if next_due is not None and next_due[0] is not None:
-            pause_s = min(IDLE_S, max(0.02, (next_due[0] - self._clock.now_ms()) / 1000))
+            passed_over = next_due[0] <= self._looked_at_ms  # due, but its provider is full: an end wakes us
+            least_s = CROWDED_S if passed_over else 0.02
+            pause_s = min(IDLE_S, max(least_s, (next_due[0] - self._clock.now_ms()) / 1000))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause_s):
                 await self._bus.wake.wait()

@@ -1,9 +1,11 @@
 """How jobs are read: by id, by organisation, with their submissions and artifacts."""
 
+from collections.abc import Collection
 from typing import Any
 
 from calotype.db import Sql, Tx
 from calotype.jobs.types import COLUMNS, JobRow, job_from
+from calotype.kernel.generation import Operation
 from calotype.kernel.ids import JobId, OrgId
 from calotype.kernel.job import JobState
 
@@ -15,7 +17,7 @@ _BY_ID = Sql(f"SELECT {JOB_COLUMNS} {JOB_FROM} WHERE j.id = :id")
 _LIST = Sql(
     f"SELECT {JOB_COLUMNS} {JOB_FROM} WHERE j.org_id = :org_id AND j.id < :before"
     " AND (CAST(:state AS TEXT) IS NULL OR j.state = :state)"
-    " AND (CAST(:operation AS TEXT) IS NULL OR j.operation LIKE :operation)"
+    " AND j.operation {in:operations}"
     " ORDER BY j.id DESC LIMIT :limit"
 )
 _LIST_ALL = Sql(
@@ -42,11 +44,11 @@ def list_jobs(
     org_id: OrgId | None,
     *,
     state: JobState | None = None,
-    operation: str | None = None,
+    operations: Collection[Operation] | None = None,
     before: str | None = None,
     limit: int = 50,
 ) -> list[JobRow]:
-    """Return an organisation's jobs (or everybody's), newest first; `operation` is a SQL LIKE pattern."""
+    """Return an organisation's jobs (or everybody's), newest first, of some operations or of all."""
     params: dict[str, Any] = {
         "before": before or _LAST,
         "state": None if state is None else state.value,
@@ -55,7 +57,7 @@ def list_jobs(
     if org_id is None:
         rows = tx.rows(_LIST_ALL, params)
     else:
-        rows = tx.rows(_LIST, params | {"org_id": org_id, "operation": operation})
+        rows = tx.rows(_LIST, params | {"org_id": org_id, "operations": [one.value for one in operations or Operation]})
     return [job_from(row) for row in rows]
 
 

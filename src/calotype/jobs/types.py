@@ -38,6 +38,8 @@ class JobPlan(Struct, frozen=True):
     metered: bool = True
     request_id: str = ""
     media_s: int | None = None
+    output: str = ""
+    """What kind of file is delivered: image, video or audio; anything else is not looked at."""
     wants: dict[str, Any] = {}
     """What the dialect needs again to encode the answer (`response_format`)."""
 

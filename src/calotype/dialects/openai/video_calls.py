@@ -17,6 +17,12 @@ from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import Generation, KeyClass, Operation
 from calotype.kernel.job import JobState
 
+VIDEOS = frozenset(
+    {
+        Operation.TEXT_TO_VIDEO, Operation.IMAGE_TO_VIDEO, Operation.VIDEO_TO_VIDEO, Operation.TALKING_AVATAR,
+        Operation.LIP_SYNC,
+    }
+)  # fmt: skip
 _encode = msgspec.json.Encoder().encode
 
 
@@ -120,7 +126,7 @@ async def list_videos(desk: Desk, x: Exchange) -> None:
         raise Problem(Code.INVALID_INPUT, "order is desc: videos are listed newest first.", field="order")
     after = x.query.get("after")
     views = await desk.engine.list(
-        caller.org.id, operation="%-to-video", before=videos.job_id_of(after) if after else None, limit=int(limit) + 1
+        caller.org.id, operations=VIDEOS, before=videos.job_id_of(after) if after else None, limit=int(limit) + 1
     )
     data = [videos.video_object(view, desk.url_of(x)) for view in views[: int(limit)]]
     body = {
@@ -135,4 +141,4 @@ async def list_videos(desk: Desk, x: Exchange) -> None:
 
 def is_video(operation: Operation) -> bool:
     """Say whether an operation makes videos."""
-    return operation.value.endswith("-to-video") or operation in (Operation.TALKING_AVATAR, Operation.LIP_SYNC)
+    return operation in VIDEOS

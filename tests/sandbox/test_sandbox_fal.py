@@ -103,6 +103,11 @@ async def test_time_decides_where_it_is_asked_to_and_a_missed_start_is_the_users
     assert (await http.get(waiting["status_url"])).json()["status"] == "IN_PROGRESS"
 
 
+async def test_a_queue_that_is_too_long_for_the_caller_is_a_429(http: httpx2.AsyncClient) -> None:
+    answers = [await http.post(FLUX, json={"prompt": "x"}, params={"fal_max_queue_length": "1"}) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+
+
 async def test_keys_are_refused_in_fals_words(http: httpx2.AsyncClient) -> None:
     for key, status, words in (
         ("", 401, "Authentication"), ("Key nocolon", 401, "Expected '<key_id>:<key_secret>'"),

@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from calotype.kernel.ids import uuid7
 from calotype.sandbox.base import Emulator, reply
-from calotype.sandbox.fal_models import PRICES, Ending, ending_of, model_error, platform_error
+from calotype.sandbox.fal_models import Ending, ending_of, model_error, platform_error, prices_of
 from calotype.sandbox.fal_storage import Storage, key_refusal, origin
 from calotype.sandbox.fal_webhooks import Webhooks
 from calotype.sandbox.fal_work import ID_HEADER, Work, log_line, urls_of
@@ -197,11 +197,7 @@ class Fal(Emulator):
         asked = [one for value in request.query_params.getlist("endpoint_id") for one in value.split(",") if one]
         if not 1 <= len(asked) <= 50:
             return _platform_refusal("validation_error", "endpoint_id: between 1 and 50 values are required", 400)
-        prices = [
-            {"endpoint_id": name, "unit_price": PRICES[name][0], "unit": PRICES[name][1], "currency": "USD"}
-            for name in asked if name in PRICES
-        ]  # fmt: skip
-        return reply({"prices": prices, "next_cursor": None, "has_more": False})
+        return reply({"prices": prices_of(asked), "next_cursor": None, "has_more": False})
 
     async def _taken(self, request: Request) -> Work | Response:
         if (refused := key_refusal(request)) is not None:
@@ -212,6 +208,10 @@ class Fal(Emulator):
         except msgspec.MsgspecError:
             return reply({"detail": "Invalid JSON body"}, 400, {ID_HEADER: str(uuid7())})
         endpoint = request.path_params["endpoint"]
+        longest = request.query_params.get("fal_max_queue_length", "")
+        waiting = sum(not work.done for work in self.works.values() if work.endpoint == endpoint)
+        if longest.isdecimal() and waiting > int(longest):
+            return self.refusal(Fault(status=429))
         words = words_in(f"{endpoint} {raw.decode(errors='replace')}")
         headers = request.headers
         timeout = headers.get("x-fal-request-start-timeout") or headers.get("x-fal-request-timeout")

@@ -86,6 +86,12 @@ def kind_of(endpoint: str) -> Kind:
     return next((kind for part, kind in KINDS if part in endpoint), "image")
 
 
+def prices_of(endpoints: list[str]) -> list[dict[str, Any]]:
+    """Return what the pricing address answers for these endpoints; unknown ones are left out."""
+    known = [(name, *PRICES[name]) for name in endpoints if name in PRICES]
+    return [{"endpoint_id": name, "unit_price": price, "unit": unit, "currency": "USD"} for name, price, unit in known]
+
+
 def model_error(kind: str, loc: tuple[str, ...] = ("body", "prompt"), message: str | None = None) -> Ending:
     """Return a failure inside the model (family 1)."""
     detail: dict[str, Any] = {

@@ -85,6 +85,11 @@ def sniff(head: bytes) -> str:
     return _text(head)
 
 
+def container_of(head: bytes) -> str | None:
+    """Return FFmpeg's name of the container of a sound or film, so that nothing else is opened; None for others."""
+    return _CONTAINERS.get(sniff(head))
+
+
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF87a", "image/gif"),
     (b"GIF89a", "image/gif"), (b"BM", "image/bmp"), (b"II*\x00", "image/tiff"), (b"MM\x00*", "image/tiff"),

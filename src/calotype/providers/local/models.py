@@ -134,6 +134,27 @@ MODELS: dict[str, LocalModel] = {
         machine=("models_dir",),
         ai=True,
     ),
+    "tts": LocalModel(
+        function="calotype.providers.local.tts:speak",
+        operation=Operation.TEXT_TO_SPEECH,
+        label="synthetic speech by a small neural model, one English voice",
+        content_type="audio/mpeg",
+        extension="mp3",
+        deadline_s=120.0,
+        fields=("input", "voice", "response_format", "speed"),
+        seeded=True,
+        ai=True,
+    ),
+    "denoise": LocalModel(
+        function="calotype.providers.local.denoise:denoise",
+        operation=Operation.MEDIA_TOOL,
+        label="noise reduction by signal processing, not an AI model",
+        content_type="audio/wav",
+        extension="wav",
+        deadline_s=300.0,
+        fields=("strength", "response_format"),
+        media={"audio_url": Media("audio")},
+    ),
 }
 
 

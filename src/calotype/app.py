@@ -16,6 +16,9 @@ from calotype.catalog import Catalog, Pricing
 from calotype.db import Database, Sql, Store
 from calotype.db.migrate import upgrade
 from calotype.dialects.door import Door
+from calotype.dialects.fal import FalDialect
+from calotype.dialects.fal.desk import Bounds
+from calotype.dialects.fal.desk import Desk as FalDesk
 from calotype.dialects.openai import OpenAIDialect
 from calotype.dialects.openai.desk import Desk
 from calotype.dialects.openai.hooks import renderer
@@ -25,6 +28,7 @@ from calotype.http import Guard
 from calotype.jobs.delivery import Deliverer
 from calotype.jobs.engine import Engine, table_cost
 from calotype.jobs.inputs import InputFiles
+from calotype.jobs.positions import Positions
 from calotype.jobs.reconcile import Reconciler
 from calotype.jobs.runner import Runner
 from calotype.jobs.step import Stepper
@@ -140,11 +144,21 @@ class App:
         self.metrics.watch("calotype_write_batches_total", "Committed batches.", lambda: self.db.writer.batches)
         self.metrics.watch("calotype_write_commands_total", "Committed commands.", lambda: self.db.writer.commands)
         return Server(
-            openai=OpenAIDialect(desk),
+            openai=OpenAIDialect(desk), fal=FalDialect(self._fal_desk()),
             media=MediaEndpoint(self.store, self.signer, self.clock, presign_s=settings.media.redirect_s),
             metrics=self.metrics, ready=self.problems,
             documents=documents(self.catalog, version=__version__, url=_url_of(settings)),
             cors_origins=settings.security.cors_origins, start=self.start, stop=self.stop,
+        )  # fmt: skip
+
+    def _fal_desk(self) -> FalDesk:
+        settings = self.settings
+        media = settings.media
+        return FalDesk(
+            door=self.door, engine=self.engine, catalog=self.catalog, positions=Positions(self.db, self.clock),
+            bus=self.bus, signer=self.signer, store=self.store, uploads=self.uploads,
+            bounds=Bounds(media.url_lifetime_s, media.retention_s, settings.limits.max_wait_s),
+            public_url=settings.public_url,
         )  # fmt: skip
 
     # -- life ------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import msgspec
 import structlog
 
 from calotype.dialects.door import Message, Receive, Scope, Send
+from calotype.dialects.fal.places import HOST_NAMES
 from calotype.kernel.ids import uuid7
 from calotype.telemetry import Metrics
 from calotype.telemetry.metrics import CONTENT_TYPE
@@ -17,9 +18,11 @@ log = structlog.get_logger(__name__)
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 OPENAI_BELOW_API = ("images", "videos", "audio", "chat", "embeddings", "responses", "files", "models", "pricing")
 OWN = frozenset({"/healthz", "/readyz", "/metrics"})
+FAL_HOSTS = HOST_NAMES | {name + b":443" for name in HOST_NAMES}
 EXPOSED = (
     b"x-request-id, x-calotype-job-id, x-calotype-warnings, x-phi-routed, x-phi-tier, x-phi-attempts, x-phi-cost-micro,"
-    b" x-phi-usage, openai-poll-after-ms, retry-after, retry-after-ms"
+    b" x-phi-usage, openai-poll-after-ms, retry-after, retry-after-ms, x-fal-request-id, x-fal-error-type,"
+    b" x-fal-request-timeout-type, x-fal-billable-units"
 )
 MAX_REQUEST_ID_CHARS = 100
 _encode = msgspec.json.Encoder().encode
@@ -32,6 +35,7 @@ class Server:
         self,
         *,
         openai: ASGIApp,
+        fal: ASGIApp,
         media: ASGIApp,
         metrics: Metrics,
         ready: Callable[[], Awaitable[dict[str, str]]],
@@ -41,6 +45,7 @@ class Server:
         stop: Callable[[], Awaitable[None]],
     ) -> None:
         self._openai = openai
+        self._fal = fal
         self._media = media
         self._metrics = metrics
         self._ready = ready
@@ -60,7 +65,7 @@ class Server:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
-        request_id, origin = _request_id(scope)
+        request_id, origin, host = _request_id(scope)
         scope["calotype.request_id"] = request_id
         extra = [(b"x-request-id", request_id.encode())]
         if origin is not None:
@@ -75,7 +80,7 @@ class Server:
                 message["headers"] = [*message["headers"], *extra]
             await send(message)
 
-        name, app = self._app_of(scope["path"])
+        name, app = self._app_of(scope["path"], host)
         self._metrics.in_flight.inc()
         try:
             if scope["method"] == "OPTIONS":
@@ -90,7 +95,9 @@ class Server:
             self._metrics.in_flight.dec()
             self._metrics.answered(name, status, time.perf_counter() - began)
 
-    def _app_of(self, path: str) -> tuple[str, ASGIApp]:
+    def _app_of(self, path: str, host: bytes) -> tuple[str, ASGIApp]:
+        if host in FAL_HOSTS and not path.startswith("/v1/media/"):
+            return "fal", self._fal
         if path.startswith("/v1/"):
             return ("media", self._media) if path.startswith("/v1/media/") else ("openai", self._openai)
         if path.startswith("/api/v1/"):
@@ -99,6 +106,8 @@ class Server:
                 return "media", self._media
             if below in OPENAI_BELOW_API:
                 return "openai", self._openai
+        if path.startswith(("/fal/", "/api/fal/proxy")):
+            return "fal", self._fal
         return "own", self._own
 
     async def _own(self, scope: Scope, _receive: Receive, send: Send) -> None:
@@ -149,19 +158,22 @@ class Server:
                 return
 
 
-def _request_id(scope: Scope) -> tuple[str, bytes | None]:
-    """Return the caller's own request id where it is harmless, else a new one; and the Origin header."""
+def _request_id(scope: Scope) -> tuple[str, bytes | None, bytes]:
+    """Return the caller's own request id where it is harmless, else a new one; the Origin and the Host headers."""
     given = origin = None
+    host = b""
     for name, value in scope["headers"]:
         if name == b"x-request-id":
             given = value
         elif name == b"origin":
             origin = value
+        elif name == b"host":
+            host = value
     if given is not None and 0 < len(given) <= MAX_REQUEST_ID_CHARS:
         text = given.decode("latin-1")
         if text.isascii() and text.replace("-", "").replace("_", "").isalnum():
-            return text, origin
-    return uuid7(), origin
+            return text, origin, host
+    return uuid7(), origin, host
 
 
 async def _plain(send: Send, status: int, body: bytes, kind: str, *more: tuple[bytes, bytes]) -> None:

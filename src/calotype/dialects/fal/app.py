@@ -1,0 +1,80 @@
+"""The fal dialect as one small ASGI application: one set of handlers behind hosts, prefixes and the proxy path."""
+
+from collections.abc import Awaitable, Callable
+
+from calotype.dialects.door import Receive, Scope, Send
+from calotype.dialects.fal.answers import refuse
+from calotype.dialects.fal.desk import Desk, FalExchange
+from calotype.dialects.fal.direct import run
+from calotype.dialects.fal.endpoints import request_path
+from calotype.dialects.fal.places import TARGET, Bases, Place, Service, place_of
+from calotype.dialects.fal.queue import cancel, result, status, submit
+from calotype.dialects.fal.streams import STREAM, status_stream, stream_run
+from calotype.kernel.errors import Code, Problem
+
+Handler = Callable[[Desk, FalExchange], Awaitable[None]]
+
+REQUEST: dict[str, tuple[str, Handler]] = {
+    "": ("GET", result),
+    "response": ("GET", result),
+    "status": ("GET", status),
+    "status/stream": ("GET", status_stream),
+    "stream": ("GET", status_stream),
+    "cancel": ("PUT", cancel),
+}
+"""What follows a request's id → method and handler."""
+
+
+class FalDialect:
+    """Serves `/fal/{service}/*`, `/api/fal/proxy` and fal's own host names."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; every problem becomes an error body of fal's."""
+        host, target = "", None
+        for name, value in scope["headers"]:
+            if name == b"host":
+                host = value.decode("latin-1")
+            elif name == TARGET:
+                target = value
+        try:
+            place = place_of(scope, host, target)
+        except Problem as problem:
+            nowhere = Place(Service.OTHER, "/")
+            await refuse(FalExchange(scope, receive, send, nowhere, Bases("", "", "")), problem)
+            return
+        x = FalExchange(scope, receive, send, place, self._desk.bases(scope, host, place))
+        try:
+            await self._route(x)(self._desk, x)
+        except Problem as problem:
+            await refuse(x, problem)
+
+    def _route(self, x: FalExchange) -> Handler:
+        method, place = x.scope["method"], x.place
+        method = "GET" if method == "HEAD" else method
+        if place.path != "/":
+            if place.service is Service.QUEUE:
+                return self._queued(x, method)
+            if place.service is Service.RUN:
+                if method not in ("GET", "POST", "PUT"):
+                    raise _not_offered(method, "POST")
+                return stream_run if place.path.endswith(STREAM) and method == "POST" else run
+        raise Problem(Code.NOT_FOUND, f"Path {place.path[:200]} not found")
+
+    def _queued(self, x: FalExchange, method: str) -> Handler:
+        found = request_path(x.place.path)
+        if found is None:
+            if method != "POST":
+                raise _not_offered(method, "POST")
+            return submit
+        x.rest = found.id
+        wanted, handler = REQUEST[found.tail]
+        if method != wanted:
+            raise _not_offered(method, wanted)
+        return handler
+
+
+def _not_offered(method: str, wanted: str) -> Problem:
+    return Problem(Code.METHOD_NOT_ALLOWED, f"{method} is not offered here; use {wanted}.")

@@ -1,0 +1,115 @@
+"""From a model request to what the engine takes: input, headers and query of a submit or a direct call (§4, §5.1)."""
+
+import contextlib
+from typing import Any
+
+import msgspec
+
+from calotype.catalog import Card
+from calotype.dialects.door import Caller, json_object
+from calotype.dialects.fal.desk import NAME, Desk, FalExchange
+from calotype.dialects.fal.endpoints import endpoint_id
+from calotype.dialects.fal.inputs import fit
+from calotype.jobs.engine import Ask
+from calotype.kernel.errors import Code, Problem
+from calotype.kernel.generation import Context, Generation, Retention
+
+LOW = -1
+WEBHOOK = "fal_webhook"
+START_TIMEOUTS = ("x-fal-request-start-timeout", "x-fal-request-timeout")
+"""The newer name wins."""
+LIFECYCLE = "x-fal-object-lifecycle-preference"
+LEAST_START_S = 0.1
+MOST_START_S = 7 * 24 * 3600.0
+
+
+async def ask_of(desk: Desk, x: FalExchange, path: str, *, at_once: bool) -> Ask:
+    """Read a model request; `path` is the endpoint id as the path had it.
+
+    Raises:
+        Problem: `invalid_api_key`, `rate_limited`, `model_not_found`, `invalid_input`.
+
+    """
+    caller = await desk.door.enter(x)
+    endpoint = endpoint_id(path)
+    card = x.card = desk.catalog.find(endpoint)
+    body = await desk.door.body(x)
+    in_query = x.scope["method"] == "GET"
+    given = _query_fields(x) if in_query else json_object(body) if body.strip() else {}
+    webhook = given.pop(WEBHOOK, None) if WEBHOOK not in card.fields else None
+    fitted = fit(card, given)
+    fields = _typed(fitted.fields, card) if in_query else fitted.fields
+    x.names = fitted.names
+    context = _context(desk, x, caller, body, x.query.get(WEBHOOK) or webhook)
+    wants: dict[str, Any] = {"endpoint": endpoint}
+    if fitted.names:
+        wants["names"] = fitted.names
+    if fitted.sync_mode:
+        wants["sync_mode"] = True
+        if at_once:
+            wants["inline"] = True
+    if (start_s := start_timeout_s(x)) is not None:
+        wants["start_timeout_s"] = start_s
+    return Ask(
+        generation=Generation(fitted.operation, card.id, fields),
+        context=msgspec.structs.replace(context, warnings=context.warnings + fitted.warnings),
+        key=caller.key, org=caller.org, operation=fitted.operation, at_once=at_once, wants=wants,
+    )  # fmt: skip
+
+
+def start_timeout_s(x: FalExchange) -> float | None:
+    """Return the time within which a request must begin; a value that is no such time is ignored."""
+    for name in START_TIMEOUTS:
+        text = x.header(name)
+        if text is None:
+            continue
+        try:
+            seconds = float(text)
+        except ValueError:
+            continue
+        if LEAST_START_S < seconds <= MOST_START_S:
+            return seconds
+    return None
+
+
+def lifetime_s(x: FalExchange, *names: str) -> int | None:
+    """Return how long the files of a request are wanted, from its lifecycle headers; None where they do not say."""
+    for name in names:
+        raw = x.headers.get(name.encode())
+        if raw is None:
+            continue
+        try:
+            seconds = msgspec.json.decode(raw, type=dict[str, Any]).get("expiration_duration_seconds")
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            continue
+        if isinstance(seconds, int) and not isinstance(seconds, bool) and seconds > 0:
+            return seconds
+    return None
+
+
+def _context(desk: Desk, x: FalExchange, caller: Caller, body: bytes, webhook: Any) -> Context:
+    context = desk.door.context(caller, x, NAME, body)
+    changes: dict[str, Any] = {}
+    if webhook is not None:
+        if not isinstance(webhook, str):
+            raise Problem(Code.INVALID_INPUT, "fal_webhook must be a URL.", field=WEBHOOK)
+        changes["webhook"] = desk.door.webhook(webhook, WEBHOOK)
+    if (x.header("x-fal-queue-priority") or "").lower() == "low":
+        changes["priority"] = LOW
+    if (wanted_s := lifetime_s(x, LIFECYCLE)) is not None:
+        changes["retention"] = Retention(media_s=min(wanted_s, desk.bounds.media_s))
+    return msgspec.structs.replace(context, **changes)
+
+
+def _query_fields(x: FalExchange) -> dict[str, Any]:
+    return {name: text for name, text in x.query.items() if not name.startswith("fal_")}
+
+
+def _typed(fields: dict[str, Any], card: Card) -> dict[str, Any]:
+    """Read the fields of a query, where all is text, as the model's schema means them."""
+    typed = dict(fields)
+    for name, text in fields.items():
+        if isinstance(text, str) and card.schema.properties.get(name, {}).get("type") != "string":
+            with contextlib.suppress(msgspec.MsgspecError):
+                typed[name] = msgspec.json.decode(text)
+    return typed

@@ -1,0 +1,99 @@
+"""Streams: how a queued request goes on, and a direct call that tells its progress (`wire/fal.md §5.3, §6.2`)."""
+
+import asyncio
+from typing import Any
+
+from calotype.dialects.fal.answers import tell_end
+from calotype.dialects.fal.asks import ask_of
+from calotype.dialects.fal.desk import Desk, FalExchange
+from calotype.dialects.fal.errors import failure_of, media_of, refused
+from calotype.dialects.fal.events import EventStream, looks
+from calotype.dialects.fal.outputs import output_of
+from calotype.dialects.fal.queue import wants_logs
+from calotype.dialects.fal.starts import watch_start
+from calotype.dialects.fal.statuses import WORDS, status_object
+from calotype.jobs.engine import Ticket
+from calotype.jobs.types import JobView
+from calotype.kernel.job import JobState
+
+STREAM = "/stream"
+
+
+async def status_stream(desk: Desk, x: FalExchange) -> None:
+    """Send a request's status now and at each change; each event carries only the log lines that are new."""
+    caller = await desk.door.enter(x, counted=False)
+    view = await desk.look(x, x.rest, caller.org.id)
+    logs, passed, last = wants_logs(x), 0, None
+    stream = EventStream(x)
+    try:
+        await stream.open()
+        async for now in looks(desk, view.id, caller.org.id, stream.gone):
+            body = await status_object(desk, x, now, logs=logs, passed=passed)
+            shown = {name: value for name, value in body.items() if name != "logs"}
+            if shown != last or body.get("logs"):
+                await stream.event(body)
+                last = shown
+                passed += len(body.get("logs") or ())
+            else:
+                await stream.keep_alive()
+        await stream.close()
+    finally:
+        stream.leave()
+
+
+async def stream_run(desk: Desk, x: FalExchange) -> None:
+    """Run a request and send its progress, at last its whole output.
+
+    Nothing is sent before the work has shown progress, so that a failure until then is an ordinary HTTP error: fal
+    has no event for errors.
+    """
+    ask = await ask_of(desk, x, x.place.path.removesuffix(STREAM), at_once=True)
+    ticket = await desk.engine.accept(ask)
+    delivered = False
+    x.job = JobView(ticket.job)
+    watch_start(desk, x.job)
+    stream = EventStream(x)
+    opened, percent = False, 0
+    try:
+        async for view in looks(desk, ticket.job.id, ticket.job.org_id, stream.gone):
+            if view.job.ended:
+                x.job = end = await _with_bytes(ticket, view)
+                output = await output_of(desk, end, x.bases.media) if end.state is JobState.SUCCEEDED else None
+                if output is None and not opened:
+                    stream.leave()
+                    delivered = await tell_end(x, end, None)
+                    return
+                if not opened:
+                    await stream.open()
+                await stream.event(_last(end) if output is None else output)
+                delivered = await stream.close()
+            elif view.job.progress > percent:
+                if not opened:
+                    await stream.open()
+                    opened = True
+                percent = view.job.progress
+                await stream.event(_step(view))
+            elif opened:
+                await stream.keep_alive()
+    finally:
+        stream.leave()
+        desk.engine.answered(ticket, delivered=delivered)
+
+
+def _step(view: JobView) -> dict[str, Any]:
+    return {"status": WORDS[view.state], "request_id": view.id, "progress": view.job.progress / 100}
+
+
+def _last(view: JobView) -> dict[str, Any]:
+    """Write the end of a stream whose request failed after it had begun, as its result says it."""
+    return refused(failure_of(view), media_of(view)).body
+
+
+async def _with_bytes(ticket: Ticket, view: JobView) -> JobView:
+    """Return the view that holds the outputs' bytes where they are answered directly and stored nowhere."""
+    if ticket.task is None:
+        return view
+    await asyncio.wait((ticket.task,))
+    if ticket.task.cancelled():
+        return view
+    return ticket.task.result() or view

@@ -44,6 +44,7 @@ from calotype.media.signing import Signer
 from calotype.media.store import StoreError
 from calotype.media.sweep import sweep
 from calotype.media.uploads import Uploads
+from calotype.providers.available import MODELS_FOLDER, Available
 from calotype.providers.base import Runtime
 from calotype.providers.registry import build_runtimes
 from calotype.server import Server
@@ -88,6 +89,7 @@ class App:
         self.catalog = Catalog.load(settings.cards_dir, settings.providers, pricing)
         scratch = self.store.temp_path().parent
         self.runtimes = runtimes if runtimes is not None else build_runtimes(settings, scratch_dir=scratch)
+        self.available = Available(self.runtimes, settings.data_dir / MODELS_FOLDER)
         self.bus = open_bus(settings.database)
         self.signer = Signer(self.secrets.get("url_signing"))
         self.guard = Guard(settings.security.allowed_private_hosts)
@@ -114,7 +116,7 @@ class App:
         self.reconciler = Reconciler(self.db, self.clock, self.instance)
         self.engine = Engine(
             self.db, self.clock, instance=self.instance, settings=settings, catalog=self.catalog,
-            runtimes=self.runtimes, inputs=self.inputs, store=self.store, runner=self.runner,
+            runtimes=self.runtimes, available=self.available, inputs=self.inputs, store=self.store, runner=self.runner,
             payloads=self.stepper.payloads, progress=self.stepper.progress, reconciler=self.reconciler, bus=self.bus,
             on_end=self._ended,
         )  # fmt: skip
@@ -128,7 +130,7 @@ class App:
     def _server(self) -> Server:
         settings = self.settings
         desk = Desk(
-            door=self.door, engine=self.engine, catalog=self.catalog, available=frozenset(self.runtimes),
+            door=self.door, engine=self.engine, catalog=self.catalog, available=self.available,
             signer=self.signer, store=self.store, uploads=self.uploads, url_lifetime_s=settings.media.url_lifetime_s,
             public_url=settings.public_url,
         )  # fmt: skip

@@ -263,3 +263,16 @@ def test_the_built_in_models_answer_as_the_first_release_says(tmp_path: Path) ->
             ask(*cards, model=model, operation=operation, data_class=DataClass.PHI)
         assert caught.value.code is Code.PHI_BLOCKED
     assert ask(*cards, model="auto", key_class=KeyClass.TEST).card.id == "local/sketch"
+
+
+def test_what_a_route_needs_on_this_machine_is_named_with_the_way_to_have_it() -> None:
+    wanting = card("m", route(provider="local", needs=("package:whisper", "weights:tiny")))
+    with pytest.raises(Problem) as caught:
+        ask(wanting, available=frozenset({"local"}))
+    assert caught.value.code is Code.NO_ROUTE
+    steps = 'whisper is not installed, run pip install "calotype[local]", then run calotype models pull tiny'
+    assert caught.value.message == f"m cannot run here yet: {steps}."
+    here = frozenset({"local", "package:whisper", "weights:tiny"})
+    assert ask(wanting, available=here).routes[0].provider == "local"
+    with pytest.raises(Problem, match="set up local"):
+        ask(wanting, available=here - {"local"})

@@ -136,6 +136,7 @@ def _route(file: CardFile, written: RouteFile, provider: str, settings: Provider
         regions=regions,
         phi=phi,
         key_classes=classes,
+        needs=written.needs,
     )
 
 

@@ -1,5 +1,6 @@
 """Model cards: what a model is, what it takes, and the routes that can run it."""
 
+from collections.abc import Container
 from datetime import date
 from typing import Any, Literal
 
@@ -33,7 +34,8 @@ class Route(Struct, frozen=True):
     card fields to upstream fields and `constants` are always sent. `cost` is what the provider
     charges us; with `cost_source` `unknown` it gives the unit only. `priced` says whether a retail price exists;
     `example_cost_micro` and `example_micro` are the upstream cost and the retail price of the card's example, by which
-    routes and models are put in order.
+    routes and models are put in order. `needs` names what must be on this machine beside the provider, as
+    `weights:<id>` or `package:<module>`.
     """
 
     provider: str
@@ -47,6 +49,7 @@ class Route(Struct, frozen=True):
     regions: frozenset[str] = frozenset({ANY_REGION})
     phi: Declaration | None = None
     key_classes: frozenset[KeyClass] = frozenset({KeyClass.PAID, KeyClass.UNLIMITED})
+    needs: tuple[str, ...] = ()
     priced: bool = False
     example_cost_micro: int = 0
     example_micro: int = 0
@@ -55,6 +58,14 @@ class Route(Struct, frozen=True):
     def cost_known(self) -> bool:
         """Whether somebody published what this costs."""
         return self.cost_source != "unknown"
+
+    def runs(self, available: Container[str]) -> bool:
+        """Say whether its provider is set up and everything it needs is here."""
+        return self.provider in available and not self.lacks(available)
+
+    def lacks(self, available: Container[str]) -> tuple[str, ...]:
+        """Return what it needs on this machine that is not here."""
+        return tuple(need for need in self.needs if need not in available)
 
     def serves(self, operation: Operation) -> bool:
         """Say whether this route can do an operation of its card."""

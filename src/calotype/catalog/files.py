@@ -5,10 +5,10 @@ import tomllib
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from calotype.catalog.card import OutputKind, Status
 from calotype.catalog.rules import AnyRule, Rule
@@ -16,6 +16,9 @@ from calotype.kernel.generation import KeyClass, Operation, Region, Tier
 
 BUILTIN = Path(__file__).parent / "cards"
 RULES: dict[str, type[Rule]] = {str(rule.__struct_config__.tag): rule for rule in get_args(AnyRule)}
+
+Need = Annotated[str, Meta(pattern="^(weights|package):[A-Za-z0-9._-]+$")]
+"""What a route needs on this machine beside its provider: pulled weights, or a Python package."""
 
 Fragments = Mapping[str, Mapping[str, Any]]
 RegionName = Literal["*", "CH", "EU", "US", "UK", "ASIA", "ANZ", "LATAM", "MENA", "INDIA", "WORLD"]
@@ -40,6 +43,7 @@ class RouteFile(Struct, frozen=True, forbid_unknown_fields=True):
     fields: dict[str, str] = {}
     constants: dict[str, Any] = {}
     regions: tuple[RegionName, ...] = ("*",)
+    needs: tuple[Need, ...] = ()
     key_classes: list[KeyClass] | None = None
     cost: AnyRule | None = None
     cost_source: str = "unknown"

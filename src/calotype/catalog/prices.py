@@ -104,11 +104,8 @@ def rates(card: Card, route: Route, pricing: Pricing) -> tuple[Rate, ...]:
     rows = []
     for fields in choices(rule, flat):
         bill = bill_of(rule, fields, 1, flat, pricing.credit_micro, one_unit=True)
-        rows += [
-            Rate(line.what, rule.per, _total((line,), bill.per, margin_bps), fields)
-            for line in bill.lines
-            if line.micro or len(bill.lines) == 1
-        ]
+        lines = [line for line in bill.lines if line.micro] or bill.lines[-1:]
+        rows += [Rate(line.what, rule.per, _total((line,), bill.per, margin_bps), fields) for line in lines]
     return tuple(rows)
 
 

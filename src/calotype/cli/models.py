@@ -9,7 +9,9 @@ from calotype.cli.options import DataDir, Json, settings_for
 from calotype.cli.terminal import answer, facts, table
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.money import usd
+from calotype.providers.available import MODELS_FOLDER, Available
 from calotype.providers.registry import LOCAL
+from calotype.routing.rules import how_to_have
 from calotype.settings import Settings
 
 models = typer.Typer(help="Models: list, show, pull their weights.", no_args_is_help=True)
@@ -71,7 +73,7 @@ def show(
     )
 
 
-def card_object(card: Card, pricing: Pricing, available: frozenset[str]) -> dict[str, Any]:
+def card_object(card: Card, pricing: Pricing, available: Available) -> dict[str, Any]:
     """Return a card as `--json` shows it; prices are micro-USD."""
     first = _first(card, available)
     return {
@@ -97,7 +99,8 @@ def card_object(card: Card, pricing: Pricing, available: frozenset[str]) -> dict
                 "regions": sorted(route.regions),
                 "phi": route.phi is not None,
                 "key_classes": sorted(item.value for item in route.key_classes),
-                "available": route.provider in available,
+                "available": route.runs(available),
+                "needs": route.needs,
                 "priced": route.priced,
             }
             for route in card.routes
@@ -105,22 +108,22 @@ def card_object(card: Card, pricing: Pricing, available: frozenset[str]) -> dict
     }
 
 
-def _catalog(settings: Settings) -> tuple[Catalog, frozenset[str]]:
+def _catalog(settings: Settings) -> tuple[Catalog, Available]:
     pricing = Pricing(settings.margin_bps, dict(settings.prices), settings.credit_micro)
     catalog = Catalog.load(settings.cards_dir, settings.providers, pricing)
-    return catalog, frozenset({LOCAL, *settings.providers})
+    return catalog, Available({LOCAL, *settings.providers}, settings.data_dir / MODELS_FOLDER)
 
 
-def _runs(card: Card, available: frozenset[str]) -> bool:
+def _runs(card: Card, available: Available) -> bool:
     return card.status in ("active", "deprecated") and any(
-        route.provider in available and route.priced for route in card.routes
+        route.runs(available) and route.priced for route in card.routes
     )
 
 
-def _first(card: Card, available: frozenset[str]) -> Route | None:
+def _first(card: Card, available: Available) -> Route | None:
     """Return the route whose price is shown: one that can run here, else any that has a price."""
     priced = [route for route in card.routes if route.priced]
-    return next((route for route in priced if route.provider in available), priced[0] if priced else None)
+    return next((route for route in priced if route.runs(available)), priced[0] if priced else None)
 
 
 def _rates(card: Card, route: Route, pricing: Pricing) -> tuple[Rate, ...]:
@@ -136,7 +139,7 @@ def _rate(rate: Rate) -> dict[str, Any]:
     return {"unit": rate.unit, "per": rate.per, "price_micro": rate.price_micro, "when": rate.when}
 
 
-def _price(card: Card, pricing: Pricing, available: frozenset[str]) -> dict[str, Any]:
+def _price(card: Card, pricing: Pricing, available: Available) -> dict[str, Any]:
     """Return the lowest rate and, as an example, the price of the card's own example."""
     route = _first(card, available)
     rows = () if route is None else _rates(card, route, pricing)
@@ -154,7 +157,10 @@ def _price(card: Card, pricing: Pricing, available: frozenset[str]) -> dict[str,
     }
 
 
-def _route(route: Route, available: frozenset[str]) -> str:
+def _route(route: Route, available: Available) -> str:
     where = "any region" if "*" in route.regions else ", ".join(sorted(route.regions))
-    ready = "ready" if route.provider in available else "provider not set up"
+    lacks = route.lacks(available)
+    ready = ", then ".join(map(how_to_have, lacks)) if lacks else "ready"
+    if route.provider not in available:
+        ready = "provider not set up"
     return f"{route.provider} → {route.upstream} ({where}; {ready}{'' if route.priced else '; no price'})"

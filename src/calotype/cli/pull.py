@@ -7,10 +7,9 @@ import typer
 
 from calotype.cli.options import DataDir, Json, settings_for
 from calotype.cli.terminal import answer, facts, progress_bar, table
+from calotype.providers.available import MODELS_FOLDER
 from calotype.providers.local.weights import Entry, entries, find, is_pulled, pull, pull_command
 from calotype.settings import Settings
-
-MODELS_FOLDER = "models"
 
 
 def pull_(

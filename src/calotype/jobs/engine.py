@@ -7,7 +7,7 @@ synchronous call is the same job, run at once by the process that accepted it.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container
 from typing import Any
 
 import structlog
@@ -92,6 +92,7 @@ class Engine:
         settings: Settings,
         catalog: Catalog,
         runtimes: dict[str, Runtime],
+        available: Container[str],
         inputs: InputFiles,
         store: Store,
         runner: Runner,
@@ -107,6 +108,7 @@ class Engine:
         self._settings = settings
         self._catalog = catalog
         self._runtimes = runtimes
+        self._available = available
         self._inputs = inputs
         self._store = store
         self._runner = runner
@@ -130,7 +132,7 @@ class Engine:
         generation, context = ask.generation, ask.context
         now_ms = self._clock.now_ms()
         where = plan(
-            self._catalog, generation.model, context, ask.key, ask.org, available=self._runtimes, now_ms=now_ms,
+            self._catalog, generation.model, context, ask.key, ask.org, available=self._available, now_ms=now_ms,
             operation=ask.operation, fields=generation.input, strict_residency=self._settings.strict_residency,
         )  # fmt: skip
         card = where.card

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from calotype.http import Upstream
+from calotype.providers.available import MODELS_FOLDER
 from calotype.providers.base import Provider, Runtime
 from calotype.providers.driver import Driven
 from calotype.providers.fal import Fal
@@ -65,5 +66,5 @@ def _local(settings: Settings, scratch_dir: Path) -> Runtime:
         scratch_dir,
         Limits(processes=engine.worker_processes, queue=engine.worker_queue),
         allowed_hosts=settings.security.allowed_private_hosts,
-        models_dir=settings.data_dir / "models",
+        models_dir=settings.data_dir / MODELS_FOLDER,
     )

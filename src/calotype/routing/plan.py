@@ -44,7 +44,8 @@ def plan(
 ) -> Plan:
     """Return the routes a request may take, in the order to try them.
 
-    `available` holds the provider instances that are set up and have an adapter. `auto` is the cheapest eligible model
+    `available` holds the provider instances that are set up and have an adapter, and what is on this machine of what
+    routes need. `auto` is the cheapest eligible model
     for the operation, preferring those that take the input `fields`; a named model is only ever run as itself.
     `strict_residency` is the server's setting and adds to the organisation's own.
 

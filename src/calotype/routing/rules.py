@@ -15,7 +15,10 @@ _EPOCH = date(1970, 1, 1).toordinal()
 
 
 class Rules(Struct, frozen=True):
-    """Under which rules routes are chosen. `strict` wants a route that names the region; `today` is a day in UTC."""
+    """Under which rules routes are chosen. `strict` wants a route that names the region; `today` is a day in UTC.
+
+    `available` holds the providers that are set up, and of what routes need what is on this machine.
+    """
 
     data_class: DataClass
     region: Region
@@ -72,9 +75,9 @@ def eligible(card: Card, rules: Rules) -> list[Route]:
         if routes and not inside:
             raise Problem(Code.NO_ROUTE, _region_sentence(card, routes, rules), field="model")
         routes = inside
-    reached = [route for route in routes if route.provider in rules.available]
+    reached = [route for route in routes if route.runs(rules.available)]
     if not reached:
-        raise _unreachable(card, routes)
+        raise _unreachable(card, routes, rules.available)
     priced = [route for route in reached if route.priced]
     if not priced:
         sentence = f"{card.id} has no published cost: it runs once the operator has set prices.{card.id}."
@@ -100,10 +103,22 @@ def _region_sentence(card: Card, routes: Sequence[Route], rules: Rules) -> str:
     return f"{card.id} has no route in {rules.region}; {served}."
 
 
-def _unreachable(card: Card, routes: Sequence[Route]) -> Problem:
-    """Say that no provider of the card is set up: planned where the card says so, else the provider to set up."""
+def how_to_have(need: str) -> str:
+    """Say how something that a route needs is brought to this machine."""
+    kind, _, name = need.partition(":")
+    if kind == "weights":
+        return f"run calotype models pull {name}"
+    return f'{name} is not installed, run pip install "calotype[local]"'
+
+
+def _unreachable(card: Card, routes: Sequence[Route], available: Container[str]) -> Problem:
+    """Say what is missing: planned where the card says so, else what to bring here, else the provider to set up."""
     if card.status == "planned":
         return Problem(Code.PLANNED, f"{card.id} is planned and cannot run yet; nothing was charged.", field="model")
+    steps = [how_to_have(need) for route in routes if route.provider in available for need in route.lacks(available)]
+    if steps:
+        sentence = f"{card.id} cannot run here yet: {', then '.join(dict.fromkeys(steps))}."
+        return Problem(Code.NO_ROUTE, sentence, field="model")
     wanted = sorted({route.provider for route in routes})
     hint = f"set up {' or '.join(wanted)}" if wanted else "its card names no provider"
     return Problem(Code.NO_ROUTE, f"No provider here can run {card.id}: {hint}.", field="model")

@@ -1,7 +1,7 @@
 """What every handler of the dialect needs, in one place."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import msgspec
@@ -27,7 +27,7 @@ class Desk:
         door: Door,
         engine: Engine,
         catalog: Catalog,
-        available: frozenset[str],
+        available: Container[str],
         signer: Signer,
         store: Store,
         uploads: Uploads,

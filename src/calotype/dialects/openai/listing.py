@@ -1,5 +1,6 @@
 """`GET /models` and `GET /pricing`: what there is and what it costs, from one set of cards and one price function."""
 
+from collections.abc import Container
 from typing import Any
 from urllib.parse import unquote
 
@@ -48,7 +49,7 @@ def model_list(catalog: Catalog) -> dict[str, Any]:
     return {"object": "list", "data": [model_object(card) for card in catalog.cards()]}
 
 
-def rate_card(catalog: Catalog, available: frozenset[str], updated_at: int) -> dict[str, Any]:
+def rate_card(catalog: Catalog, available: Container[str], updated_at: int) -> dict[str, Any]:
     """Encode the public rate card (`wire/products.md A8`, with `class` for the column that says PHI or general)."""
     rows: list[dict[str, Any]] = []
     for card in catalog.cards():
@@ -56,7 +57,7 @@ def rate_card(catalog: Catalog, available: frozenset[str], updated_at: int) -> d
             state = "general" if route.phi is None else "phi"
             if card.status == "planned":
                 state = "staged"
-            elif route.provider not in available or not route.priced:
+            elif not route.runs(available) or not route.priced:
                 state = "no_route"
             try:
                 prices = rates(card, route, catalog.pricing) if route.priced else ()

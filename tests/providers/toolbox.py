@@ -1,9 +1,11 @@
 """What the tools of this machine are tried with: small pictures, films and sounds, drawn and computed here."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import av
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -52,6 +54,54 @@ def glass(folder: Path) -> Path:
     return once(folder / "glass.png", draw)
 
 
+def film(folder: Path, *, sound: bool = True, size: tuple[int, int] = (64, 48), frames: int = 12) -> Path:
+    """A film whose pictures get lighter and whose first second and a half has a tone."""
+
+    def shoot(path: Path) -> None:
+        with av.open(str(path), "w", format="mp4") as out:
+            pictures = out.add_stream("libx264", rate=10, options={"preset": "ultrafast", "crf": "10"})
+            pictures.width, pictures.height, pictures.pix_fmt = *size, "yuv420p"
+            tone = out.add_stream("aac", rate=48000, layout="stereo") if sound else None
+            for n in range(frames):
+                pixels = np.full((size[1], size[0], 3), 20 + 200 * n // frames, np.uint8)
+                out.mux(pictures.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            out.mux(pictures.encode(None))
+            if tone is not None:
+                for frame in av.AudioResampler("fltp", "stereo", 48000, 1024).resample(_tone(frames / 10)):
+                    out.mux(tone.encode(frame))
+                out.mux(tone.encode(None))
+
+    return once(folder / f"film-{sound}-{size[0]}x{size[1]}-{frames}.mp4", shoot)
+
+
+def tone(folder: Path, seconds: float = 0.5) -> Path:
+    """A recording of one note."""
+
+    def play(path: Path) -> None:
+        with av.open(str(path), "w", format="wav") as out:
+            stream = out.add_stream("pcm_s16le", rate=48000, layout="stereo")
+            for frame in av.AudioResampler("s16", "stereo", 48000).resample(_tone(seconds)):
+                out.mux(stream.encode(frame))
+
+    return once(folder / f"tone-{seconds}.wav", play)
+
+
+def _tone(seconds: float) -> av.AudioFrame:
+    at = np.arange(round(48000 * seconds)) / 48000
+    wave = (0.4 * np.sin(2 * np.pi * 440 * at)).astype(np.float32)
+    frame = av.AudioFrame.from_ndarray(np.stack([wave, wave]), format="fltp", layout="stereo")
+    frame.sample_rate, frame.pts, frame.time_base = 48000, 0, Fraction(1, 48000)
+    return frame
+
+
+def animation(folder: Path) -> Path:
+    def draw(path: Path) -> None:
+        pictures = [Image.new("RGB", (16, 12), colour) for colour in ("red", "lime", "blue")]
+        pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100, loop=0)
+
+    return once(folder / "animation.gif", draw)
+
+
 def broken(folder: Path) -> Path:
     return once(folder / "broken.bin", lambda path: path.write_bytes(b"neither picture nor film") and None)
 
@@ -95,3 +145,128 @@ def image_samples(folder: Path) -> list[Sample]:
             _looks_like((48, 40), "RGB"),
         ),
     ]
+
+
+def _film_of(
+    size: tuple[int, int], seconds: float, codec: str = "h264", *, sound: bool = True
+) -> Callable[[Path], None]:
+    def look(path: Path) -> None:
+        with av.open(str(path)) as made:
+            pictures = made.streams.video[0]
+            assert (pictures.width, pictures.height, pictures.codec_context.name) == (*size, codec)
+            assert abs(made.duration / av.time_base - seconds) < 0.15
+            assert bool(made.streams.audio) is sound
+
+    return look
+
+
+def _sound_of(seconds: float) -> Callable[[Path], None]:
+    def look(path: Path) -> None:
+        with av.open(str(path)) as made:
+            assert not made.streams.video
+            assert abs(made.duration / av.time_base - seconds) < 0.15
+
+    return look
+
+
+def film_samples(folder: Path) -> list[Sample]:
+    bad, text = {"video_url": broken(folder)}, "1\n00:00:00,100 --> 00:00:00,900\nHello\n"
+    return [
+        Sample(
+            "merge-videos",
+            {},
+            lambda folder: {"video_urls": [film(folder), film(folder, sound=False, size=(48, 64), frames=6)]},
+            (
+                ({}, {"video_urls": [film(folder), playlist(folder)]}, "video_urls.1"),
+                ({}, {"video_urls": [film(folder)]}, "video_urls"),
+                ({}, {"video_urls": [tone(folder), film(folder)]}, "video_urls.0"),
+            ),
+            _film_of((64, 48), 1.8),
+        ),
+        Sample(
+            "merge-audio-video",
+            {},
+            lambda folder: {"video_url": film(folder, sound=False), "audio_url": tone(folder)},
+            (({}, bad, "video_url"), ({}, {"audio_url": film(folder, sound=False)}, "audio_url")),
+            _film_of((64, 48), 1.2),
+        ),
+        Sample(
+            "merge-audio-video",
+            {"keep_sound": True},
+            lambda folder: {"video_url": film(folder), "audio_url": tone(folder, 3.0)},
+            (({}, {"audio_url": None}, "audio_url"),),
+            _film_of((64, 48), 1.2),
+        ),
+        Sample(
+            "merge-audio",
+            {},
+            lambda folder: {"audio_urls": [tone(folder), film(folder)]},
+            (({}, {"audio_urls": [tone(folder), broken(folder)]}, "audio_urls.1"),),
+            _sound_of(1.7),
+        ),
+        Sample(
+            "merge-audio",
+            {"mode": "mix", "format": "wav"},
+            lambda folder: {"audio_urls": [tone(folder), tone(folder, 3.0)]},
+            (({"mode": "blend"}, {}, "mode"), ({"format": "ogg"}, {}, "format")),
+            _sound_of(3.0),
+        ),
+        Sample(
+            "overlay-gif",
+            {"x": 10, "y": 8, "start": 0.2, "end": 0.8},
+            lambda folder: {"video_url": film(folder), "gif_url": animation(folder)},
+            (
+                ({"start": 50}, {}, "start"),
+                ({"end": 0.1}, {}, "end"),
+                ({"width": 9000}, {}, "width"),
+                ({}, {"gif_url": broken(folder)}, "gif_url"),
+                ({}, bad, "video_url"),
+            ),
+            _film_of((64, 48), 1.2),
+        ),
+        Sample(
+            "burn-captions",
+            {"captions": text},
+            lambda folder: {"video_url": film(folder, size=(128, 72))},
+            (
+                ({"captions": "no times"}, {}, "captions"),
+                ({"captions": "1\n0:9 --> never\nHello"}, {}, "captions"),
+                ({"position": "left"}, {}, "position"),
+                ({}, bad, "video_url"),
+            ),
+            _film_of((128, 72), 1.2),
+        ),
+        Sample(
+            "transcode",
+            {"format": "webm", "height": 240, "fps": 5, "mute": True},
+            lambda folder: {"media_url": film(folder)},
+            (
+                ({"format": "exe"}, {}, "format"),
+                ({"height": 5000}, {}, "height"),
+                ({"fps": 0}, {}, "fps"),
+                ({}, {"media_url": playlist(folder)}, "media_url"),
+                ({}, {"media_url": tone(folder)}, "media_url"),
+            ),
+            _film_of((320, 240), 1.2, "vp9", sound=False),
+        ),
+        Sample(
+            "transcode",
+            {"format": "mp3"},
+            lambda folder: {"media_url": film(folder)},
+            (({}, {"media_url": film(folder, sound=False)}, "media_url"),),
+            _sound_of(1.2),
+        ),
+        Sample(
+            "extract-last-frame",
+            {},
+            lambda folder: {"video_url": film(folder)},
+            (({}, bad, "video_url"),),
+            _last_picture,
+        ),
+    ]
+
+
+def _last_picture(path: Path) -> None:
+    with Image.open(path) as image:
+        assert image.size == (64, 48)
+        assert abs(image.convert("L").getpixel((30, 20)) - (20 + 200 * 11 // 12)) < 6

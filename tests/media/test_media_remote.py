@@ -1,6 +1,8 @@
 import asyncio
 import hashlib
 import os
+import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -157,6 +159,39 @@ async def test_a_cancelled_caller_does_not_undo_the_write_and_closing_waits_for_
     await asyncio.gather(task, return_exceptions=True)
     await files.close()
     assert await files.exists("o/a.bin")
+
+
+CRASH = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from calotype.kernel import points
+from calotype.media.backends import open_backend
+from calotype.media.remote import RemoteStore
+from calotype.settings import StorageSettings
+
+async def main():
+    url, folder, point, size = sys.argv[1:]
+    files = RemoteStore(open_backend(url, StorageSettings()), Path(folder))
+    await files.put("o/before.bin", b"kept")
+    points.on_point = lambda name: os.kill(os.getpid(), signal.SIGKILL) if name == point else None
+    await files.put("o/a.bin", b"n" * int(size))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("size_bytes", [1000, 2 * PART_BYTES + 1])
+@pytest.mark.parametrize(("point", "there"), [("store.partial", False), ("store.written", True)])
+async def test_a_killed_process_leaves_a_whole_file_or_none(files, s3, bucket, tmp_path, point, there, size_bytes):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CRASH, bucket, str(tmp_path / "other"), point, str(size_bytes),
+        env={**os.environ, **s3.env(bucket)},
+    )  # fmt: skip
+    assert await process.wait() == -signal.SIGKILL
+    assert await files.open("o/before.bin") == b"kept"
+    assert await files.exists("o/a.bin") is there
+    await files.put("o/a.bin", b"n" * size_bytes)
+    assert await files.open("o/a.bin") == b"n" * size_bytes
 
 
 # -- serving ---------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from calotype.dialects.door import Door
 from calotype.dialects.fal import FalDialect
 from calotype.dialects.fal.desk import Bounds
 from calotype.dialects.fal.desk import Desk as FalDesk
+from calotype.dialects.fal.tickets import Tickets
 from calotype.dialects.openai import OpenAIDialect
 from calotype.dialects.openai.desk import Desk
 from calotype.dialects.openai.hooks import renderer
@@ -158,7 +159,9 @@ class App:
         media = settings.media
         return FalDesk(
             door=self.door, engine=self.engine, catalog=self.catalog, positions=Positions(self.db, self.clock),
-            bus=self.bus, signer=self.signer, store=self.store, uploads=self.uploads,
+            bus=self.bus, clock=self.clock, signer=self.signer, store=self.store, uploads=self.uploads,
+            media=MediaEndpoint(self.store, self.signer, self.clock, presign_s=media.redirect_s),
+            tickets=Tickets(self.secrets.get("fal_tickets"), self.clock),
             bounds=Bounds(media.url_lifetime_s, media.retention_s, settings.limits.max_wait_s),
             public_url=settings.public_url,
         )  # fmt: skip

@@ -67,8 +67,11 @@ class Uploads:
         filename: str,
         purpose: str = "",
         lifetime_s: int | None = None,
+        file_id: str | None = None,
     ) -> Upload:
         """Store a body as it streams in; a lifetime can only shorten the server's own.
+
+        `file_id` is an id that was made for this file before, where its URL had to be known first.
 
         Raises Problem: `payload_too_large`, `invalid_input` for an empty file, `unavailable` when it cannot be kept.
         """
@@ -82,7 +85,7 @@ class Uploads:
                     await spool.write(chunk)
         except OSError:
             raise Problem(Code.UNAVAILABLE, "The media store could not write.", retry_after_s=5) from None
-        file_id = new_file_id()
+        file_id = FileId(file_id) if file_id is not None else new_file_id()
         try:
             stored, kept = await keep_body(
                 spool.body, key_base=f"{org_id}/uploads/{file_id}", max_bytes=self.max_bytes, store=self._store

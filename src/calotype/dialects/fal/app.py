@@ -9,6 +9,7 @@ from calotype.dialects.fal.direct import run
 from calotype.dialects.fal.endpoints import request_path
 from calotype.dialects.fal.places import TARGET, Bases, Place, Service, place_of
 from calotype.dialects.fal.queue import cancel, result, status, submit
+from calotype.dialects.fal.storage import storage_handler
 from calotype.dialects.fal.streams import STREAM, status_stream, stream_run
 from calotype.kernel.errors import Code, Problem
 
@@ -61,6 +62,8 @@ class FalDialect:
                 if method not in ("GET", "POST", "PUT"):
                     raise _not_offered(method, "POST")
                 return stream_run if place.path.endswith(STREAM) and method == "POST" else run
+            if (stored := storage_handler(x, method)) is not None:
+                return stored
         raise Problem(Code.NOT_FOUND, f"Path {place.path[:200]} not found")
 
     def _queued(self, x: FalExchange, method: str) -> Handler:

@@ -40,6 +40,7 @@ async def ask_of(desk: Desk, x: FalExchange, path: str, *, at_once: bool) -> Ask
     fitted = fit(card, given)
     fields = _typed(fitted.fields, card) if in_query else fitted.fields
     x.names = fitted.names
+    fields = await _own_files(desk, x, fields, card, caller)
     context = _context(desk, x, caller, body, x.query.get(WEBHOOK) or webhook)
     wants: dict[str, Any] = {"endpoint": endpoint}
     if fitted.names:
@@ -99,6 +100,18 @@ def _context(desk: Desk, x: FalExchange, caller: Caller, body: bytes, webhook: A
     if (wanted_s := lifetime_s(x, LIFECYCLE)) is not None:
         changes["retention"] = Retention(media_s=min(wanted_s, desk.bounds.media_s))
     return msgspec.structs.replace(context, **changes)
+
+
+async def _own_files(desk: Desk, x: FalExchange, fields: dict[str, Any], card: Card, caller: Caller) -> dict[str, Any]:
+    """Put the ids of files that were uploaded here in the place of their URLs."""
+    taken = dict(fields)
+    for name in card.media_fields:
+        value = fields.get(name)
+        if isinstance(value, str):
+            taken[name] = await desk.input_of(value, x, caller.org.id)
+        elif isinstance(value, list):
+            taken[name] = [await desk.input_of(one, x, caller.org.id) if isinstance(one, str) else one for one in value]
+    return taken
 
 
 def _query_fields(x: FalExchange) -> dict[str, Any]:

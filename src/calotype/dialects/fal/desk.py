@@ -1,26 +1,29 @@
 """What every handler of the dialect needs, in one place, and a request with its place among fal's services."""
 
-import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
 from calotype.catalog import Card, Catalog
 from calotype.dialects.door import Door, Exchange, Receive, Scope, Send
 from calotype.dialects.fal.marks import Marks
+from calotype.dialects.fal.parts import Parts
 from calotype.dialects.fal.places import Bases, Place, bases_of
+from calotype.dialects.fal.tickets import Tickets
 from calotype.events.bus import Bus
 from calotype.jobs.engine import Engine
 from calotype.jobs.positions import Positions
 from calotype.jobs.types import JobView
+from calotype.kernel.clock import Clock
 from calotype.kernel.errors import Code, Problem
 from calotype.media.artifacts import Artifact
 from calotype.media.signing import Signer
 from calotype.media.store import Store
-from calotype.media.uploads import Uploads
+from calotype.media.uploads import Upload, Uploads
 
 NAME = "fal"
 UrlOf = Callable[[Artifact], str]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class FalExchange(Exchange):
@@ -71,9 +74,12 @@ class Desk:
         catalog: Catalog,
         positions: Positions,
         bus: Bus,
+        clock: Clock,
         signer: Signer,
         store: Store,
         uploads: Uploads,
+        media: ASGIApp,
+        tickets: Tickets,
         bounds: Bounds,
         public_url: str | None,
     ) -> None:
@@ -84,8 +90,12 @@ class Desk:
         self.bus = bus
         self.store = store
         self.uploads = uploads
+        self.media = media
+        self.tickets = tickets
+        self.parts = Parts(store.temp_path, uploads.max_bytes)
         self.bounds = bounds
         self.marks = Marks()
+        self._clock = clock
         self._signer = signer
         self._public_url = (public_url or "").rstrip("/")
 
@@ -93,9 +103,29 @@ class Desk:
         """Return where the addresses in an answer begin."""
         return bases_of(place, self._public_url or f"{scope.get('scheme', 'http')}://{host or 'localhost'}")
 
+    def now_s(self) -> int:
+        """Return Unix time in whole seconds."""
+        return self._clock.now_ms() // 1000
+
+    def media_path(self, upload: Upload) -> str:
+        """Return the signed path under which an uploaded file is served for a while."""
+        until_ms = min(upload.expires_at_ms, self._clock.now_ms() + self.bounds.url_lifetime_s * 1000)
+        return self._signer.path(upload.key, upload.content_type, until_ms, upload.filename)
+
+    async def input_of(self, url: str, x: FalExchange, org_id: str) -> str:
+        """Return what the engine takes for the URL of an uploaded file: its id, or for another tenant's a signed URL.
+
+        Any other value stays as it is, and so does the URL of a file that is not there (yet, or any more).
+        """
+        ticket = self.tickets.file_in(url)
+        if ticket is None or ticket.org_id == org_id:
+            return url if ticket is None else ticket.file_id
+        found = await self.uploads.get(ticket.file_id, ticket.org_id)
+        return url if found is None else x.bases.media + self.media_path(found)
+
     def urls(self, base: str) -> UrlOf:
         """Return the function that makes an artifact's URL: signed and short-lived, or the upstream's own."""
-        latest_ms = int(time.time() * 1000) + self.bounds.url_lifetime_s * 1000
+        latest_ms = self._clock.now_ms() + self.bounds.url_lifetime_s * 1000
 
         def url_of(artifact: Artifact) -> str:
             if not artifact.stored:

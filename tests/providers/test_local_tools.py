@@ -26,7 +26,7 @@ from calotype.providers.local.pool import Limits
 from calotype.providers.local.runtime import LocalRuntime
 
 PATIENCE_S = 90.0
-KINDS = [toolbox.image_samples, toolbox.film_samples]
+KINDS = [toolbox.image_samples, toolbox.film_samples, toolbox.still_samples]
 CATALOG = Catalog.load()
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

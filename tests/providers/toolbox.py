@@ -270,3 +270,21 @@ def _last_picture(path: Path) -> None:
     with Image.open(path) as image:
         assert image.size == (64, 48)
         assert abs(image.convert("L").getpixel((30, 20)) - (20 + 200 * 11 // 12)) < 6
+
+
+def still_samples(folder: Path) -> list[Sample]:
+    return [
+        Sample(
+            "ken-burns",
+            {"seconds": 1, "size": "256x256", "zoom": {"mode": "pan_left", "pan_speed": 2.0}},
+            lambda folder: {"image_url": picture(folder, (300, 200)), "audio_url": tone(folder)},
+            (
+                ({"zoom": {"mode": "spin"}}, {}, "zoom.mode"),
+                ({"zoom": {"max_scale": 9}}, {}, "zoom.max_scale"),
+                ({"zoom": "center"}, {}, "zoom"),
+                ({}, {"audio_url": picture(folder)}, "audio_url"),
+                ({}, {"image_url": broken(folder)}, "image_url"),
+            ),
+            _film_of((256, 256), 1.0),
+        ),
+    ]

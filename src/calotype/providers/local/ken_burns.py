@@ -11,42 +11,39 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from itertools import repeat
+from typing import Any
 
 import av
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
+from calotype.providers.local.films.sounds import RATE_HZ, exact, faded, sound_of
+from calotype.providers.local.films.writing import SoundTrack
+from calotype.providers.local.ken_burns_moves import MOTIONS, Move, View, moved, zoomed
 from calotype.providers.local.messages import BadInput
+from calotype.providers.local.pictures import flat, open_picture
+from calotype.providers.local.sound import Samples
+
+__all__ = ["LABEL", "MOTIONS", "Clip", "render"]
 
 LABEL = "camera move over a still, no generated motion"
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 FRAME_RATES = (24, 25, 30)
 MAX_SECONDS = 20.0
-MAX_PIXELS = 80_000_000
-MIN_SIDE = 16
 LONG_SIDE = 1280
 MAX_RATIO = 3.0
-PAN_ZOOM = 1.12
 MAX_SLACK = 2.0
 ENLARGED = 2.0
 INDEX_BYTES = 8192
 INDEX_BYTES_PER_FRAME = 32
+FADE_S = 1.0
+"""How long music takes to end."""
 AHEAD = 4
 """Frames that are ready before the encoder takes them."""
 
 Window = tuple[float, float, float, float]
 """Left, top, right and bottom of what the camera sees, as parts of the picture's width and height."""
-
-# direction of travel as (x, y) from first to last frame; None stays in the middle
-PANS: dict[str, tuple[int, int]] = {
-    "pan-left": (-1, 0),
-    "pan-right": (1, 0),
-    "pan-up": (0, -1),
-    "pan-down": (0, 1),
-}
-MOTIONS = ("zoom-in", "zoom-out", *PANS, "static")
 
 
 class Clip(Struct, frozen=True):
@@ -62,11 +59,16 @@ def render(
     seconds: float = 5.0,
     fps: int = 24,
     motion: str = "zoom-in",
+    zoom: Any = None,
+    audio: str | None = None,
     width: int | None = None,
     height: int | None = None,
     progress: Callable[[float], None],
 ) -> Clip:
     """Film a still; the same input gives the same bytes. Without a size the picture's own shape is kept.
+
+    `zoom` (`ken_burns_moves.zoomed`) takes the place of `motion`. `audio` is a recording to put under the film; it ends
+    softly where the film is shorter.
 
     Raises:
         BadInput: a value out of range, or a file that is not a picture.
@@ -76,46 +78,18 @@ def render(
         raise BadInput("seconds", f"seconds must be from 1 to {MAX_SECONDS:.0f}.")
     if fps not in FRAME_RATES:
         raise BadInput("fps", f"fps must be one of {', '.join(map(str, FRAME_RATES))}.")
-    if motion not in MOTIONS:
-        raise BadInput("motion", f"motion must be one of {', '.join(MOTIONS)}.")
-    picture = _open(image)
+    frames = round(seconds * fps)
+    move = moved(motion, seconds, frames) if zoom is None else zoomed(zoom, frames)
+    picture = flat(open_picture(image, draft_side=4 * LONG_SIDE))
     size = (width, height) if width and height else _own_size(picture)
-    zoom = _zoom(motion, seconds)
-    planes = _planes(_canvas(picture, size, zoom, motion))
+    planes = _planes(_canvas(picture, size, move))
     progress(0.05)
     warnings: tuple[str, ...] = ()
-    if max(size[0] / picture.width, size[1] / picture.height) * zoom > ENLARGED:
+    if max(size[0] / picture.width, size[1] / picture.height) * move.closest > ENLARGED:
         warnings = (f"the picture has {picture.width}x{picture.height} pixels and was enlarged to {size[0]}x{size[1]}",)
-    frames = round(seconds * fps)
-    windows = [_window(planes[0].size, size, zoom, motion, _eased(n / max(1, frames - 1))) for n in range(frames)]
-    return Clip(_encode(planes, windows, size, fps, lambda share: progress(0.05 + 0.95 * share)), warnings)
-
-
-def _open(path: str) -> Image.Image:
-    """Return the picture upright, in RGB, transparent parts white."""
-    try:
-        with Image.open(path, formats=FORMATS) as file:
-            if file.width * file.height > MAX_PIXELS:
-                raise BadInput("image_url", f"The image has more than {MAX_PIXELS // 1_000_000} million pixels.")
-            if min(file.size) < MIN_SIDE:
-                raise BadInput("image_url", f"The image must be at least {MIN_SIDE} pixels wide and high.")
-            file.draft("RGB", (4 * LONG_SIDE, 4 * LONG_SIDE))
-            upright = ImageOps.exif_transpose(file)
-            if not upright.has_transparency_data:
-                return upright.convert("RGB")
-            pane = Image.new("RGBA", upright.size, "white")
-            return Image.alpha_composite(pane, upright.convert("RGBA")).convert("RGB")
-    except BadInput:
-        raise
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
-        raise BadInput("image_url", f"This is not an image that can be read; send {', '.join(FORMATS)}.") from None
-
-
-def _zoom(motion: str, seconds: float) -> float:
-    """Return how close the camera comes: a longer film goes further, so that the speed stays pleasant."""
-    if motion == "static":
-        return 1.0
-    return PAN_ZOOM if motion in PANS else 1.0 + min(0.4, 0.1 + 0.02 * seconds)
+    windows = [_window(planes[0].size, size, move.closest, view) for view in move.views]
+    sound = faded(exact(sound_of(audio, "audio_url"), seconds), seconds, FADE_S) if audio is not None else None
+    return Clip(_encode(planes, windows, size, fps, sound, lambda share: progress(0.05 + 0.95 * share)), warnings)
 
 
 def _own_size(picture: Image.Image) -> tuple[int, int]:
@@ -125,13 +99,13 @@ def _own_size(picture: Image.Image) -> tuple[int, int]:
     return 2 * round(width / 2), 2 * round(height / 2)
 
 
-def _canvas(picture: Image.Image, size: tuple[int, int], zoom: float, motion: str) -> Image.Image:
+def _canvas(picture: Image.Image, size: tuple[int, int], move: Move) -> Image.Image:
     """Scale the picture so that the closest view has one pixel for each of the film's, and cut what is never seen."""
+    zoom = move.closest
     scale = max(size[0] / picture.width, size[1] / picture.height) * zoom
-    across, down = PANS.get(motion, (0, 0))
     # a pan travels over what the film's shape leaves out, within reason
-    wide = min(picture.width * scale, size[0] * zoom * (MAX_SLACK if across else 1.0))
-    high = min(picture.height * scale, size[1] * zoom * (MAX_SLACK if down else 1.0))
+    wide = min(picture.width * scale, size[0] * zoom * (MAX_SLACK if move.across else 1.0))
+    high = min(picture.height * scale, size[1] * zoom * (MAX_SLACK if move.down else 1.0))
     left, top = (picture.width - wide / scale) / 2, (picture.height - high / scale) / 2
     box = (left, top, left + wide / scale, top + high / scale)
     return picture.resize((_even(wide), _even(high)), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
@@ -155,22 +129,13 @@ def _plane(values: NDArray[np.float32]) -> Image.Image:
     return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
 
 
-def _eased(part: float) -> float:
-    """Start and stop softly."""
-    return 0.5 - 0.5 * math.cos(math.pi * part)
-
-
-def _window(canvas: tuple[int, int], size: tuple[int, int], zoom: float, motion: str, part: float) -> Window:
-    """Return what the camera sees after that part of the move."""
-    near = zoom
-    if motion in ("zoom-in", "zoom-out"):
-        # equal steps of the exponent look like an even speed
-        near = zoom ** (part if motion == "zoom-in" else 1.0 - part)
-    wide = min(1.0, size[0] * zoom / near / canvas[0])
-    high = min(1.0, size[1] * zoom / near / canvas[1])
-    across, down = PANS.get(motion, (0, 0))
-    left = (1.0 - wide) * (0.5 + across * (part - 0.5))
-    top = (1.0 - high) * (0.5 + down * (part - 0.5))
+def _window(canvas: tuple[int, int], size: tuple[int, int], closest: float, view: View) -> Window:
+    """Return what the camera sees of the canvas."""
+    near, across, down = view
+    wide = min(1.0, size[0] * closest / near / canvas[0])
+    high = min(1.0, size[1] * closest / near / canvas[1])
+    left = (1.0 - wide) * across
+    top = (1.0 - high) * down
     return left, top, min(1.0, left + wide), min(1.0, top + high)
 
 
@@ -206,10 +171,12 @@ def _encode(
     windows: list[Window],
     size: tuple[int, int],
     fps: int,
+    sound: Iterator[Samples] | None,
     progress: Callable[[float], None],
 ) -> bytes:
     # the index goes in front of the film, as +faststart would put it by way of a file: its room is set aside here
-    options = {"moov_size": str(INDEX_BYTES + INDEX_BYTES_PER_FRAME * len(windows))}
+    parts = len(windows) if sound is None else len(windows) * 2 + len(windows) * RATE_HZ // (1024 * fps)
+    options = {"moov_size": str(INDEX_BYTES + INDEX_BYTES_PER_FRAME * parts)}
     out = io.BytesIO()
     with av.open(out, "w", format="mp4", options=options) as film:
         film.metadata["comment"] = LABEL
@@ -219,11 +186,16 @@ def _encode(
         context.thread_count = 1  # more threads would not always give the same bytes
         context.color_range, context.colorspace = 1, 1
         context.color_primaries, context.color_trc = 1, 1
+        track = SoundTrack(film) if sound is not None else None
         for number, pixels in enumerate(_frames(planes, windows, size)):
             frame = av.VideoFrame.from_ndarray(pixels, format="yuv420p")
             frame.pts, frame.time_base = number, Fraction(1, fps)
             frame.color_range, frame.colorspace = 1, 1
             film.mux(stream.encode(frame))
+            if track is not None and sound is not None:
+                track.write_until(sound, (number + 1) / fps)
             progress((number + 1) / len(windows))
         film.mux(stream.encode())
+        if track is not None:
+            track.finish()
     return out.getvalue()

@@ -95,10 +95,10 @@ MODELS: dict[str, LocalModel] = {
         content_type="video/mp4",
         extension="mp4",
         deadline_s=180.0,
-        fields=("seconds", "fps", "motion"),
+        fields=("seconds", "fps", "motion", "zoom"),
         defaults={"seconds": 5},
         even=True,
-        media={"image_url": Media("image")},
+        media={"image_url": Media("image"), "audio_url": Media("audio", required=False)},
     ),
     "upscale": LocalModel(
         function="calotype.providers.local.upscale:render",

@@ -17,6 +17,7 @@ from yarl import URL
 
 from calotype.http.guard import Guard
 from calotype.http.sinks import FileSink, MemorySink, Sink
+from calotype.http.wire import ConnectFailedError, Wire
 from calotype.kernel.steps import AnswerTooLarge, FileRef, HttpRequest, HttpResponse, MaybeSent, NotSent, Part
 
 LARGE_BODY_BYTES = 1 << 20
@@ -103,9 +104,14 @@ class Upstream:
         self._guard = guard
         self._ssl = ssl
         self._session: aiohttp.ClientSession | None = None
+        self._wire = Wire(pool_size=pool_size, keepalive_s=keepalive_s, headers=self._headers)
+        self._short = guard is None and ssl is True
 
     async def perform(self, request: HttpRequest) -> HttpResponse:
         """Send the request and return the whole answer, whatever its status."""
+        in_memory = request.body is None or isinstance(request.body, bytes)
+        if self._short and in_memory and request.save_to is None and request.multipart is None:
+            return await self._exchange(request)
         phase = _Phase()
         _phase.set(phase)
         response: aiohttp.ClientResponse | None = None
@@ -123,6 +129,17 @@ class Upstream:
                 response.close()
             if phase.files:
                 phase.close()
+
+    async def _exchange(self, request: HttpRequest) -> HttpResponse:
+        """Take the short way: the request is in memory and so will be the answer."""
+        try:
+            return await self._wire.exchange(request)
+        except (ConnectFailedError, ValueError) as error:
+            raise NotSent(_sentence(self.name, error.__cause__ or error, sent=False)) from None
+        except AnswerTooLarge:
+            raise AnswerTooLarge(_too_large(self.name, request.max_bytes)) from None
+        except (OSError, TimeoutError) as error:
+            raise MaybeSent(_sentence(self.name, error, sent=True)) from None
 
     @asynccontextmanager
     async def stream(self, request: HttpRequest) -> AsyncIterator[StreamedResponse]:
@@ -143,6 +160,7 @@ class Upstream:
 
     async def close(self) -> None:
         """Close every connection."""
+        self._wire.close()
         if self._session is not None:
             session, self._session = self._session, None
             await session.close()

@@ -209,10 +209,11 @@ def _encode(
         stream = container.add_stream("libx264", rate=fps)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.time_base = Fraction(1, fps)
-        stream.options = {"preset": "veryfast", "crf": "20"}
-        stream.codec_context.thread_count = 1  # more threads would not always give the same bytes
+        # one thread and no macroblock tree, whose assembler reads beyond its rows: the same bytes every time
+        stream.options = {"preset": "veryfast", "crf": "20", "x264-params": "mbtree=0"}
+        stream.codec_context.thread_count = 1
         for index, pixels in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p", threads=1)
             frame.pts, frame.time_base = index, Fraction(1, fps)
             container.mux(stream.encode(frame))
             progress((index + 1) / count)

@@ -219,6 +219,17 @@ MODELS: dict[str, LocalModel] = {
         seeded=True,
         ai=True,
     ),
+    "music": LocalModel(
+        function="calotype.providers.local.music:render",
+        operation=Operation.TEXT_TO_MUSIC,
+        label="procedural composition, not a neural model",
+        content_type="audio/mpeg",
+        extension="mp3",
+        deadline_s=120.0,
+        fields=("prompt", "seconds", "response_format"),
+        defaults={"seconds": 30},
+        seeded=True,
+    ),
     "transcribe": LocalModel(
         function="calotype.providers.local.transcribe:transcribe",
         operation=Operation.TRANSCRIPTION,

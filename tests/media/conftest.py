@@ -9,6 +9,7 @@ from aiohttp import web
 from calotype.http import Guard
 from calotype.kernel import points
 from calotype.media.local import LocalStore
+from calotype.media.remote import RemoteStore
 from media.s3 import S3, starting
 
 
@@ -72,3 +73,10 @@ async def s3(_s3: S3) -> S3:
 def bucket(s3: S3) -> str:
     """Return a storage URL of this test alone."""
     return s3.bucket()
+
+
+@pytest.fixture
+async def remote(s3: S3, bucket: str, tmp_path: Path) -> AsyncIterator[RemoteStore]:
+    made = s3.store(bucket, tmp_path / "spool")
+    yield made
+    await made.close()

@@ -3,12 +3,16 @@
 import asyncio
 import hashlib
 import hmac
+import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from obstore.store import LocalStore
 
 from calotype.cli.doctor import _storage
 from calotype.kernel.errors import Code
@@ -170,6 +174,12 @@ def test_nothing_of_a_strange_error_passes_through():
     assert error.message == "The object storage failed (RuntimeError)."
 
 
+@pytest.mark.parametrize("where", ["http://169.254.169.254/latest/api/token", "http://metadata.google.internal/x"])
+def test_credentials_that_nobody_gave_are_missed_in_words(where):
+    error = explained(OSError(f"Error performing PUT {where} - Server returned non-2xx status code: 403 Forbidden"))
+    assert error.message.startswith("No credentials for the object storage were found")
+
+
 # -- the address and its signature -----------------------------------------------------------------------------------
 
 
@@ -195,6 +205,35 @@ async def test_every_kind_signs_for_its_own_host(tmp_path, url, settings, host):
     assert (signed.scheme, signed.hostname) == ("https", host)
     assert signed.path.endswith("/films/o/j/0.mp4")
     await files.close()
+
+
+async def test_google_signs_with_the_service_accounts_key(tmp_path):
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    account = {"type": "service_account", "private_key": text, "private_key_id": "1", "client_email": "a@b.test"}
+    file = tmp_path / "account.json"
+    file.write_text(json.dumps({**account, "client_id": "1", "token_uri": "https://oauth2.googleapis.com/token"}))
+    files = RemoteStore(open_backend("gs://media/films", StorageSettings(service_account_file=file)), tmp_path)
+    signed = urlsplit(await files.presign("o/j/0.mp4", "GET", 60) or "")
+    assert (signed.hostname, signed.path) == ("storage.googleapis.com", "/media/films/o/j/0.mp4")
+    assert dict(parse_qsl(signed.query))["X-Goog-Expires"] == "60"
+    await files.close()
+
+
+async def test_a_storage_to_which_a_missing_file_is_an_error_still_deletes_the_others(tmp_path):
+    (tmp_path / "o").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "o" / name).write_bytes(PICTURE)
+    files = RemoteStore(LocalStore(tmp_path), tmp_path / "spool")
+    assert await files.delete(["o/a.png", "o/missing.png", "o/b.png"]) == 3
+    assert list((tmp_path / "o").iterdir()) == []
+    await files.close()
+
+
+def test_settings_that_the_client_does_not_take_are_refused_in_a_sentence(tmp_path):
+    missing = StorageSettings(service_account_file=tmp_path / "none.json")
+    with pytest.raises(ValueError, match=r"^The storage cannot be opened: [^\n]+$"):
+        open_backend("gs://media/films", missing)
 
 
 async def test_a_signature_is_that_of_the_published_recipe(tmp_path):

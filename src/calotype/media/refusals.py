@@ -12,7 +12,7 @@ _DENIED = "These credentials may not do this: they need to read, write, list and
 _EXPIRED = "The session token for the object storage has expired."
 _UNREACHABLE = "The object storage cannot be reached."
 _SLOW = "The object storage did not answer in time."
-_NONE = "No credentials for the object storage were found."
+_NONE = "No credentials for the object storage were found, and this machine has none of its own."
 
 SENTENCES: dict[str, str] = {
     "RequestTimeTooSkewed": CLOCK,
@@ -42,8 +42,9 @@ FULL = frozenset({
 _CODE = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
 _STATUS = re.compile(r"status code: (\d{3})|\bstatus: (\d{3})")
 _OF_STATUS = {"401": _KEYS, "403": _DENIED, "301": _REGION}
+_IDENTITY = ("http://169.254.169.254/", "http://metadata.google.internal/", "http://metadata/")
+"""Where the client asks for the machine's own credentials when it was given none."""
 _OF_WORDS = (
-    ("169.254.169.254", _NONE), ("InstanceCredential", _NONE), ("metadata.google.internal", _NONE),
     ("dns error", _UNREACHABLE), ("Connect", _UNREACHABLE), ("TimedOut", _SLOW), ("timed out", _SLOW),
 )  # fmt: skip
 
@@ -55,6 +56,8 @@ def explained(error: Exception) -> StoreError:
     text = str(error)
     code = _found(_CODE, text)
     status = _found(_STATUS, text)
+    if any(address in text for address in _IDENTITY):
+        return StoreError(_NONE)
     if code in FULL or status == "507":
         return StoreFull("The object storage is full.")
     if code in SENTENCES:

@@ -180,7 +180,10 @@ def _encode(
     out = io.BytesIO()
     with av.open(out, "w", format="mp4", options=options) as film:
         film.metadata["comment"] = LABEL
-        stream = film.add_stream("libx264", rate=fps, options={"preset": "veryfast", "crf": "19", "x264-params": "mbtree=0"})
+        # no macroblock tree: its assembler reads beyond its rows, and the bytes would not always be the same
+        stream = film.add_stream(
+            "libx264", rate=fps, options={"preset": "veryfast", "crf": "19", "x264-params": "mbtree=0"}
+        )
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         context = stream.codec_context
         context.thread_count = 1  # more threads would not always give the same bytes

@@ -17,6 +17,8 @@ from calotype.kernel.job import JobState
 
 ORGS_PER_CLAIM = 64
 PICKS_PER_ORG = 2
+PRIORITIES = (1, 0, -1)
+"""High, normal, low. Few and fixed, so that each is one stretch of an index and a long backlog is never sorted."""
 
 _OPEN = "state IN ('queued', 'submitting', 'running', 'storing')"
 _STARTED = "state IN ('submitting', 'running', 'storing')"
@@ -31,15 +33,18 @@ _ORGS = Sql(
 _MINE = "(data_class = 'general' OR lease_by IS NULL OR lease_by <> :instance)"
 _PICK = Sql(
     f"""SELECT id, state, provider, org_id FROM job
-    WHERE {_OPEN} AND org_id = :org_id AND next_at_ms <= :now_ms AND {_MINE}
+    WHERE {_OPEN} AND org_id = :org_id AND priority = :priority AND next_at_ms <= :now_ms AND {_MINE}
     AND NOT (state = 'queued' AND provider {{in:full}})
-    ORDER BY priority DESC, next_at_ms LIMIT :limit {{skip_locked}}"""  # noqa: S608
+    ORDER BY next_at_ms LIMIT :limit {{skip_locked}}"""  # noqa: S608
 )
 _FILL = Sql(
     f"""SELECT id, state, provider, org_id FROM job
-    WHERE {_OPEN} AND next_at_ms <= :now_ms AND {_MINE} AND NOT (id {{in:taken}})
+    WHERE {_OPEN} AND priority = :priority AND next_at_ms <= :now_ms AND {_MINE} AND NOT (id {{in:taken}})
     AND NOT (state = 'queued' AND provider {{in:full}})
-    ORDER BY priority DESC, next_at_ms LIMIT :limit {{skip_locked}}"""  # noqa: S608
+    ORDER BY next_at_ms LIMIT :limit {{skip_locked}}"""  # noqa: S608
+)
+_ANY_DUE = Sql(
+    f"SELECT 1 FROM job WHERE {_OPEN} AND priority = :priority AND next_at_ms <= :now_ms LIMIT 1"  # noqa: S608
 )
 _STARTED_OF = Sql(
     f"SELECT COUNT(*) FROM (SELECT 1 FROM job WHERE provider = :provider AND {_STARTED} LIMIT :cap) busy"  # noqa: S608
@@ -49,7 +54,9 @@ _LOAD = Sql(
     f"SELECT {JOB_COLUMNS} FROM job j LEFT JOIN submission s ON s.job_id = j.id AND s.attempt = j.attempt"  # noqa: S608
     " WHERE j.id {in:ids}"
 )
-NEXT_DUE = Sql(f"SELECT MIN(next_at_ms) FROM job WHERE {_OPEN}")  # noqa: S608
+_BAND_DUE = f"SELECT MIN(next_at_ms) AS due FROM job WHERE {_OPEN} AND priority = "  # noqa: S608
+_DUE_BY_BAND = " UNION ALL ".join(f"{_BAND_DUE}{band}" for band in PRIORITIES)
+NEXT_DUE = Sql(f"SELECT MIN(due) FROM ({_DUE_BY_BAND}) bands")  # noqa: S608
 
 
 class Claim(Struct, frozen=True):
@@ -96,20 +103,26 @@ class Claim(Struct, frozen=True):
                     left[provider] -= 1
                 picked.append(ident)
 
-        orgs = self._orgs(tx)
+        bands = [band for band in PRIORITIES if tx.row(_ANY_DUE, {"priority": band, "now_ms": self.now_ms})]
+        orgs = self._orgs(tx) if bands else []
         after = orgs[-1] if len(orgs) == ORGS_PER_CLAIM else self.after
         for org_id in orgs:
             if len(picked) >= self.limit:
                 break
-            full = [provider for provider, free in left.items() if free <= 0]
             before = len(picked)
-            take(tx.rows(_PICK, params | {"org_id": org_id, "full": full, "limit": PICKS_PER_ORG}))
+            for band in bands:
+                full = [provider for provider, free in left.items() if free <= 0]
+                wanted = PICKS_PER_ORG - (len(picked) - before)
+                named = {"org_id": org_id, "priority": band, "full": full, "limit": wanted}
+                take(tx.rows(_PICK, params | named) if wanted else [])
             if len(picked) > before:
                 after = org_id
-        if len(picked) < self.limit:
+        for band in bands:
+            if len(picked) >= self.limit:
+                break
             full = [provider for provider, free in left.items() if free <= 0]
             limit = self.limit - len(picked)
-            take(tx.rows(_FILL, params | {"taken": picked, "full": full, "limit": limit}))
+            take(tx.rows(_FILL, params | {"priority": band, "taken": picked, "full": full, "limit": limit}))
         if not picked:
             return Claimed((), after)
         until = self.now_ms + self.lease_ms

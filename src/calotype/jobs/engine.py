@@ -168,7 +168,7 @@ class Engine:
         lease_ms = self._runner.lease_ms
         accept = Accept(
             job_id=job_id, org_id=ask.org.id, key_id=ask.key.id, dialect=context.dialect, operation=ask.operation,
-            model=card.id, data_class=where.data_class, region=where.region, priority=context.priority,
+            model=card.id, data_class=where.data_class, region=where.region, priority=max(-1, min(1, context.priority)),
             plan=job_plan, input=None if phi else fields, hold_micro=price.hold_micro if metered else 0,
             instance=self._instance, inline=inline, mine=phi, now_ms=now_ms, lease_ms=lease_ms,
             deadline_at_ms=now_ms + int(self._settings.engine.job_deadline_s * 1000),

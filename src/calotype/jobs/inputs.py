@@ -93,7 +93,15 @@ class InputFiles:
             Problem: `invalid_input` that names the field whose file cannot be had.
 
         """
-        fields = dict(fields)
+        try:
+            return await self._prepared(job, dict(fields), wanted)
+        except BaseException:
+            await self.release(job)
+            raise
+
+    async def _prepared(
+        self, job: JobRow, fields: dict[str, Any], wanted: MediaInputs
+    ) -> tuple[dict[str, Any], dict[str, tuple[FileRef, ...]]]:
         files: dict[str, tuple[FileRef, ...]] = {}
         for name in job.plan.media_fields:
             value = fields.get(name)

@@ -317,18 +317,23 @@ class Stepper:
         return await self._delivered(job, outcome, delivery)
 
     async def _delivered(self, job: JobRow, outcome: Succeeded, delivery: Delivery) -> JobView | None:
-        cost = outcome.cost or self._cost(job, delivery)
+        cost = self._cost(job, outcome, delivery)
         closing = Closing(job.attempt, "done", upstream_id=outcome.upstream_id, cost=cost)
         if outcome.outputs and not delivery.artifacts and not delivery.inline:
             problem = Problem(Code.UPSTREAM_FAILED, "The upstream's result could not be fetched.", retryable=False)
             return await self._end(job, JobState.FAILED, problem=problem, closing=closing)
         return await self._end(job, JobState.SUCCEEDED, delivery=delivery, closing=closing)
 
-    def _cost(self, job: JobRow, delivery: Delivery) -> Cost | None:
-        """Return what the tables say the upstream bills, where it did not say so itself."""
+    def _cost(self, job: JobRow, outcome: Succeeded, delivery: Delivery) -> Cost | None:
+        """Return what the upstream bills: its own word, or, where that is no money, the tables' beside it."""
+        said = outcome.cost
+        if said is not None and said.micro is not None:
+            return said
         outputs = len(delivery.artifacts) + len(delivery.inline) + delivery.missing or 1
         micro = self._table_cost(job, job.frozen_route, outputs, delivery.result.usage)
-        return None if micro is None else Cost(micro=micro, source="table")
+        if micro is None:
+            return said
+        return Cost(micro=micro, source="table") if said is None else Cost(micro, said.amount, said.unit, "table")
 
     async def _record(self, job: JobRow, outcome: Succeeded) -> None:
         lease_ms = int(self._settings.lease_s * 1000)

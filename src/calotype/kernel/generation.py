@@ -113,7 +113,8 @@ class Context(Struct, frozen=True):
     """Under which rules a generation runs.
 
     `fingerprint` is a keyed hash of method, path and body and joins a re-sent request to its job; `retry` says that
-    the client itself marked the request as a retry. `customer` and `tags` are the caller's own labels for usage.
+    the client itself marked the request as a retry. `priority` is 1 (high), 0 or -1 (low). `customer` and `tags` are
+    the caller's own labels for usage.
     """
 
     principal: Principal

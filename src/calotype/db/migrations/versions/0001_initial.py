@@ -166,6 +166,7 @@ def upgrade() -> None:
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("started_at_ms", sa.BigInteger(), nullable=True),
         sa.Column("finished_at_ms", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint("priority BETWEEN -1 AND 1", name=op.f("ck_job_priority")),
         sa.CheckConstraint("progress BETWEEN 0 AND 100", name=op.f("ck_job_progress")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_job")),
         sqlite_strict=True,
@@ -173,7 +174,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_job_due",
         "job",
-        ["next_at_ms"],
+        ["priority", "next_at_ms"],
         unique=False,
         sqlite_where=sa.text("state IN ('queued', 'submitting', 'running', 'storing')"),
         postgresql_where=sa.text("state IN ('queued', 'submitting', 'running', 'storing')"),
@@ -181,7 +182,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_job_org_due",
         "job",
-        ["org_id", "next_at_ms"],
+        ["org_id", "priority", "next_at_ms"],
         unique=False,
         sqlite_where=sa.text("state IN ('queued', 'submitting', 'running', 'storing')"),
         postgresql_where=sa.text("state IN ('queued', 'submitting', 'running', 'storing')"),

@@ -4,18 +4,26 @@ import os
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
 
 import httpx2 as httpx
 import pytest
 
 from calotype.accounts import Accounts
+from calotype.jobs.inputs import InputFiles
 from calotype.kernel import points
 from calotype.kernel.clock import ManualClock, SystemClock
 from calotype.kernel.errors import Code, Problem
 from calotype.media.artifacts import keep_body
+from calotype.media.inputs import Inputs
 from calotype.media.remote import PART_BYTES, RemoteStore
+from calotype.media.signing import Signer
 from calotype.media.store import Ready, StoreError
 from calotype.media.sweep import ORPHAN_AGE_MS, sweep
+from calotype.media.uploads import Uploads
+from calotype.providers.base import MediaInputs
 from upstream import PICTURE
 
 
@@ -99,6 +107,27 @@ async def test_what_an_earlier_attempt_sent_is_found_when_its_file_is_gone(files
     assert again == first
     assert (kept.facts.content_type, kept.facts.width) == ("image/png", 64)
     assert left(files) == []
+
+
+async def test_files_lent_for_a_job_are_given_back_even_when_one_of_them_cannot_be_had(db, files, guard):
+    uploads = Uploads(db, files, max_bytes=1 << 20, retention_s=3600)
+    inputs = Inputs(files, guard, uploads, Signer([b"s" * 32]), max_bytes=1 << 20)
+    given = InputFiles(inputs, uploads, files)
+    job: Any = SimpleNamespace(id="j", org_id="o", plan=SimpleNamespace(media_fields=("images",)))
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield PICTURE
+
+    upload = await uploads.create(chunks(), org_id="o", filename="a.png")
+    _, lent = await given.prepare(job, {"images": [upload.id, upload.id]}, MediaInputs.FILE)
+    assert [one.path.read_bytes() for one in lent["images"]] == [PICTURE, PICTURE]
+    assert {one.path.suffix for one in lent["images"]} == {".png"}
+    await given.release(job)
+    assert left(files) == []
+    with pytest.raises(Problem, match="no such upload"):
+        await given.prepare(job, {"images": [upload.id, "file_" + "0" * 32]}, MediaInputs.FILE)
+    assert left(files) == []
+    assert await files.exists(upload.key)
 
 
 async def test_deleting_may_be_repeated_and_a_missing_file_is_said_so(files):

@@ -16,7 +16,8 @@ from obstore.store import LocalStore
 
 from calotype.cli.doctor import _storage
 from calotype.kernel.errors import Code
-from calotype.media.artifacts import KeepError, keep_body
+from calotype.kernel.outcome import Output
+from calotype.media.artifacts import KeepError, keep, keep_body
 from calotype.media.backends import open_backend
 from calotype.media.refusals import CLOCK, explained
 from calotype.media.remote import RemoteStore
@@ -118,6 +119,19 @@ async def test_a_full_storage_is_full_and_may_be_tried_again(storage, tmp_path, 
     with pytest.raises(KeepError) as caught:
         await keep_body(PICTURE, key_base="o/j/0", max_bytes=1 << 20, store=files)
     assert (caught.value.reason, caught.value.retryable) == ("full", True)
+    await files.close()
+
+
+async def test_what_was_fetched_and_cannot_be_stored_is_fetched_again_later_and_does_not_pile_up(
+    storage, tmp_path, serve, guard
+):
+    storage.after = xml(500, "InternalError")
+    files = storage.store(tmp_path, retries=0)
+    url = await serve(PICTURE + bytes(3 << 20))
+    with pytest.raises(KeepError) as caught:
+        await keep(Output(url=url), key_base="o/j/0", max_bytes=9 << 20, expires_at_ms=0, store=files, guard=guard)
+    assert (caught.value.reason, caught.value.retryable, caught.value.retry_after_s) == ("store", True, 5)
+    assert list(tmp_path.iterdir()) == []
     await files.close()
 
 

@@ -94,12 +94,13 @@ async def keep(
             ) from None
         except OSError:
             raise KeepError("The media store could not write.", "store", retryable=True) from None
-        body: bytes | Path | Encoded = spool.body
+        stored, kept = await keep_gathered(
+            spool.body, key_base=key_base, max_bytes=max_bytes, store=store, strip_prompts=strip_prompts
+        )
     else:
-        body = _held(output)
-    stored, kept = await keep_body(
-        body, key_base=key_base, max_bytes=max_bytes, store=store, strip_prompts=strip_prompts
-    )
+        stored, kept = await keep_body(
+            _held(output), key_base=key_base, max_bytes=max_bytes, store=store, strip_prompts=strip_prompts
+        )
     facts = kept.facts
     return Artifact(
         n=n,
@@ -114,6 +115,18 @@ async def keep(
         height=facts.height,
         duration_s=facts.duration_s,
     )
+
+
+async def keep_gathered(
+    body: bytes | Path | Encoded, *, key_base: str, max_bytes: int, store: Store, strip_prompts: bool = False
+) -> tuple[Stored, Kept]:
+    """Do what `keep_body` does for a body gathered for this one try: when it cannot be kept, its file goes too."""
+    try:
+        return await keep_body(body, key_base=key_base, max_bytes=max_bytes, store=store, strip_prompts=strip_prompts)
+    except Exception:  # not a cancellation: the store may still be reading the file then
+        if isinstance(body, Path):
+            await asyncio.to_thread(body.unlink, missing_ok=True)
+        raise
 
 
 async def keep_body(
@@ -155,9 +168,9 @@ async def keep_body(
     try:
         return await store.put_prepared(prepare, large=large)
     except StoreFull as error:
-        raise KeepError(str(error), "full", retryable=True) from None
+        raise KeepError(str(error), "full", retryable=True, retry_after_s=error.retry_after_s) from None
     except StoreError as error:
-        raise KeepError(str(error), "store", retryable=True) from None
+        raise KeepError(str(error), "store", retryable=True, retry_after_s=error.retry_after_s) from None
     except KeepError as error:
         if error.reason == "missing" and (found := await _already_kept(store, key_base)) is not None:
             return found

@@ -12,7 +12,7 @@ from calotype.http import DownloadError, Guard, SpoolSink, download
 from calotype.kernel.clock import Clock, SystemClock
 from calotype.kernel.errors import Code, Problem
 from calotype.media import base64_text
-from calotype.media.artifacts import KeepError, keep_body
+from calotype.media.artifacts import KeepError, keep_gathered
 from calotype.media.base64_text import Encoded
 from calotype.media.signing import PATH, Signer
 from calotype.media.store import Store
@@ -131,7 +131,7 @@ class Inputs:
 
     async def _keep(self, body: bytes | Path | Encoded, key_base: str, field: str | None) -> StoredInput:
         try:
-            stored, kept = await keep_body(body, key_base=key_base, max_bytes=self._max_bytes, store=self._store)
+            stored, kept = await keep_gathered(body, key_base=key_base, max_bytes=self._max_bytes, store=self._store)
         except KeepError as error:
             if error.reason == "too_large":
                 _too_large(self._max_bytes, field)

@@ -10,7 +10,7 @@ from calotype.http import SpoolSink
 from calotype.kernel.clock import Clock, SystemClock
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.ids import FileId, new_file_id
-from calotype.media.artifacts import KeepError, keep_body
+from calotype.media.artifacts import KeepError, keep_gathered
 from calotype.media.store import Store
 from calotype.media.tables import Row
 
@@ -87,7 +87,7 @@ class Uploads:
             raise Problem(Code.UNAVAILABLE, "The media store could not write.", retry_after_s=5) from None
         file_id = FileId(file_id) if file_id is not None else new_file_id()
         try:
-            stored, kept = await keep_body(
+            stored, kept = await keep_gathered(
                 spool.body, key_base=f"{org_id}/uploads/{file_id}", max_bytes=self.max_bytes, store=self._store
             )
         except KeepError as error:

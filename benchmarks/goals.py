@@ -39,9 +39,9 @@ GOALS = (
     Goal("1 MiB of base64, stored", "calotype-stored", "big4", "cpu_us", "at most", 2000, "µs CPU"),
     Goal("1 MiB of base64, passed on", "calotype", "big4", "cpu_us", "at most", 1100, "µs CPU"),
     Goal("400 held requests: cores", "calotype", "slow", "cores", "at most", 0.10, "cores"),
-    Goal("400 held requests: memory", "calotype", "slow", "rss_mib", "at most", 100, "MiB"),
+    Goal("400 held requests: memory", "calotype", "slow", "pss_mib", "at most", 100, "MiB"),
     Goal("status poll", "calotype", "poll", "rps", "at least", 5000, "req/s", 10_000),
-    Goal("100,000 waiting jobs: memory", "calotype", "waiting", "rss_mib", "at most", 300, "MiB"),
+    Goal("100,000 waiting jobs: memory", "calotype", "waiting", "pss_mib", "at most", 300, "MiB"),
     Goal("100,000 waiting jobs, nothing due", "calotype", "waiting", "idle_cores", "at most", 0.05, "cores"),
     Goal("1,000 polled again after SIGKILL", "calotype", "waiting", "thousand_s", "at most", 5.0, "s"),
 )  # fmt: skip

@@ -14,7 +14,7 @@ GC_THRESHOLDS = (50_000, 20, 100)
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-KEPT_BYTES = 256 * 1024 * 1024
+KEPT_BYTES = 64 * 1024 * 1024
 MAPPED_BYTES = 32 * 1024 * 1024
 """Blocks below this come from the heap. By default each buffer of a picture is mapped and given back, and the page
 faults of a fresh mapping cost twenty times the copy (measured: 823 µs for 1 MiB, 38 µs from the heap)."""

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import av
 import typer
 from msgspec import Struct
 
@@ -133,6 +132,8 @@ def _providers(settings: Settings) -> tuple[bool, str]:
 
 
 def _codecs(_settings: Settings) -> tuple[bool, str]:
+    import av  # noqa: PLC0415  (nothing else of the command line needs it)
+
     missing = [name for name in ENCODERS if name not in av.codecs_available]
     versions = ".".join(str(part) for part in av.library_versions["libavcodec"])
     if missing:

@@ -9,7 +9,6 @@ import struct
 from pathlib import Path
 from typing import IO
 
-import av
 from msgspec import Struct
 from PIL import Image
 
@@ -188,6 +187,8 @@ def _jpeg_size(file: IO[bytes]) -> tuple[int, int] | None:
 
 
 def _time_based(kind: str, file: IO[bytes]) -> Facts:
+    import av  # noqa: PLC0415  (16 MiB that a server of pictures never needs)
+
     try:
         with av.open(file, mode="r", format=_CONTAINERS[kind], metadata_errors="ignore") as container:
             # a cover picture is a video stream by name only

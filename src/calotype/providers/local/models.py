@@ -208,6 +208,16 @@ MODELS: dict[str, LocalModel] = {
         deadline_s=300.0,
         media={"video_url": Media("video")},
     ),
+    "video-download": LocalModel(
+        function="calotype.providers.local.download:render",
+        operation=Operation.DOWNLOAD,
+        label="fetched by yt-dlp, no AI model",
+        content_type="video/mp4",
+        extension="mp4",
+        deadline_s=900.0,
+        fields=("url", "format", "quality"),
+        machine=("allowed_hosts", "scratch"),
+    ),
     "tts": LocalModel(
         function="calotype.providers.local.tts:speak",
         operation=Operation.TEXT_TO_SPEECH,

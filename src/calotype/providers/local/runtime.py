@@ -80,6 +80,7 @@ class LocalRuntime(Runtime):
         delivered = False
         try:
             outcome = await self._run(call.upstream_model, model, task, on_progress)
+            await asyncio.sleep(0)  # a cancellation that came with the result takes effect while the files are ours
             delivered = isinstance(outcome, Succeeded)
             return outcome
         finally:

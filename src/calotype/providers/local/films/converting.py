@@ -8,7 +8,7 @@ import av
 from PIL import Image
 
 from calotype.providers.local.films.joining import just
-from calotype.providers.local.films.reading import frames_of, look, opened
+from calotype.providers.local.films.reading import MAX_SECONDS, frames_of, look, opened
 from calotype.providers.local.films.sounds import RATE_HZ, exact, sound_of
 from calotype.providers.local.films.writing import MP4, WEBM, told, write_film
 from calotype.providers.local.messages import BadInput, Made
@@ -40,7 +40,7 @@ def transcode(
     """
     out = Path(scratch) / f"converted.{format}"
     if format in SOUNDS:
-        return _sound_of(media, format, out, progress)
+        return sound_file(media, "media_url", format, out, progress)
     if format not in SHAPES:
         raise BadInput("format", f"format must be one of {', '.join((*SHAPES, *SOUNDS))}.")
     if height is not None and not HEIGHTS[0] <= height <= HEIGHTS[1]:
@@ -92,12 +92,20 @@ def _last(path: str, seconds: float | None) -> Image.Image | None:
         return picture.rotate(last.rotation, expand=True) if last.rotation else picture
 
 
-def _sound_of(path: str, name: str, out: Path, progress: Callable[[float], None]) -> Made:
-    with opened(path, "media_url") as source:
+def sound_file(
+    path: str, field: str, name: str, out: Path, progress: Callable[[float], None], *, max_s: float = MAX_SECONDS
+) -> Made:
+    """Write the sound of a film or recording as a file of its own.
+
+    Raises:
+        BadInput: a file without sound, or longer than `max_s`.
+
+    """
+    with opened(path, field) as source:
         seconds = source.duration / av.time_base if source.duration else 60.0
     done = 0
     with SoundWriter(name, RATE_HZ, 2, LABEL) as writer:
-        for block in sound_of(path, "media_url"):
+        for block in sound_of(path, field, max_s=max_s):
             writer.write(block)
             done += block.shape[1]
             progress(min(0.99, done / RATE_HZ / max(0.1, seconds)))

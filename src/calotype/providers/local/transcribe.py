@@ -64,7 +64,7 @@ def transcribe(
     found = []
     for segment in segments:
         found.append(segment)
-        progress(0.1 + 0.9 * min(1.0, segment.end / duration_s))
+        progress(0.1 + 0.9 * min(1.0, float(segment.end) / duration_s))
     return Made(
         None,
         data=_answer(found, info.language, duration_s, response_format, words=words),

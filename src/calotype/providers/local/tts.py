@@ -15,8 +15,8 @@ LABEL = "synthetic speech by a small neural model, one English voice"
 RATE_HZ = 24_000
 MAX_CHARS = 4096
 MIN_SPEED, MAX_SPEED = 0.25, 4.0
-MODEL_SPEEDS = (0.5, 2.0)
-"""What the model speaks by itself; beyond, its speech is stretched."""
+MODEL_SPEEDS = (0.5, 1.2)
+"""What the model speaks clearly by itself; beyond, its speech is stretched."""
 OWN_VOICE = "heart"
 
 PITCHES: dict[str, float] = {

@@ -92,8 +92,9 @@ def _in_room(signal: NDArray[np.float32], echo: NDArray[np.float64]) -> NDArray[
 def _finished(track: NDArray[np.float32], seconds: float) -> NDArray[np.float32]:
     """Bring the track to its loudness, round off what is above the top, and fade both ends."""
     track -= track.mean(axis=1, keepdims=True)
-    for side in track:
-        side += np.float32(AIR) * (side - np.convolve(side, np.full(11, 1 / 11), mode="same").astype(np.float32))
+    for side in (0, 1):
+        dull = np.convolve(track[side], np.full(11, 1 / 11), mode="same").astype(np.float32)
+        track[side] += np.float32(AIR) * (track[side] - dull)
     loud = float(np.sqrt((track**2).mean())) or 1.0
     track *= np.float32(10 ** (LOUDNESS_DB / 20) / loud)
     knee = np.float32(0.6)

@@ -1,6 +1,7 @@
 """From a provider's outputs to stored artifacts, and from what was stored to what is charged."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from calotype.catalog.prices import Delivered, captured
 from calotype.http import DownloadError, Guard, MemorySink, download
 from calotype.jobs.types import InlineOutput, JobRow, Result
 from calotype.kernel import points
+from calotype.kernel.errors import Problem
 from calotype.kernel.generation import DataClass
 from calotype.kernel.outcome import Output, Succeeded
 from calotype.media.artifacts import Artifact, KeepError, keep
@@ -132,7 +134,8 @@ class Deliverer:
         except KeepError as error:
             return error
         if artifact.stored and not _is_kind(artifact.content_type, job.plan.output):
-            await self._store.delete([artifact.key])
+            with contextlib.suppress(Problem):  # what stays is swept
+                await self._store.delete([artifact.key])
             return KeepError(f"The output is {artifact.content_type}, no {job.plan.output}.", "kind", retryable=False)
         return artifact
 

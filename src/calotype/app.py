@@ -19,6 +19,7 @@ from calotype.dialects.door import Door
 from calotype.dialects.fal import FalDialect
 from calotype.dialects.fal.desk import Bounds
 from calotype.dialects.fal.desk import Desk as FalDesk
+from calotype.dialects.fal.hooks import FalHooks, HookKeys
 from calotype.dialects.fal.tickets import Tickets
 from calotype.dialects.openai import OpenAIDialect
 from calotype.dialects.openai.desk import Desk
@@ -135,10 +136,13 @@ class App:
             signer=self.signer, store=self.store, uploads=self.uploads, url_lifetime_s=settings.media.url_lifetime_s,
             public_url=settings.public_url,
         )  # fmt: skip
+        hook_keys = HookKeys(self.secrets.get("webhook_signing"))
+        fal_desk = self._fal_desk(hook_keys)
         self.webhooks = WebhookDeliverer(
             self.db, self.clock, self.instance, guard=self.guard, settings=settings.webhooks, metrics=self.metrics,
             signer=WebhookSigner(self.secrets.get("webhook_signing")),
             renderers={"openai": renderer(lambda: desk.urls(self.base_url))},
+            styles={"fal": FalHooks(hook_keys, lambda: fal_desk.urls(self.base_url))},
         )  # fmt: skip
         self.metrics.watch("calotype_jobs_active", "Jobs this process works on.", lambda: self.engine.load["active"])
         self.metrics.watch(
@@ -147,21 +151,21 @@ class App:
         self.metrics.watch("calotype_write_batches_total", "Committed batches.", lambda: self.db.writer.batches)
         self.metrics.watch("calotype_write_commands_total", "Committed commands.", lambda: self.db.writer.commands)
         return Server(
-            openai=OpenAIDialect(desk), fal=FalDialect(self._fal_desk()),
+            openai=OpenAIDialect(desk), fal=FalDialect(fal_desk),
             media=MediaEndpoint(self.store, self.signer, self.clock, presign_s=settings.media.redirect_s),
             metrics=self.metrics, ready=self.problems,
             documents=documents(self.catalog, version=__version__, url=_url_of(settings)),
             cors_origins=settings.security.cors_origins, start=self.start, stop=self.stop,
         )  # fmt: skip
 
-    def _fal_desk(self) -> FalDesk:
+    def _fal_desk(self, hook_keys: HookKeys) -> FalDesk:
         settings = self.settings
         media = settings.media
         return FalDesk(
             door=self.door, engine=self.engine, catalog=self.catalog, positions=Positions(self.db, self.clock),
             bus=self.bus, clock=self.clock, signer=self.signer, store=self.store, uploads=self.uploads,
             media=MediaEndpoint(self.store, self.signer, self.clock, presign_s=media.redirect_s),
-            tickets=Tickets(self.secrets.get("fal_tickets"), self.clock),
+            tickets=Tickets(self.secrets.get("fal_tickets"), self.clock), jwks=hook_keys.jwks(),
             bounds=Bounds(media.url_lifetime_s, media.retention_s, settings.limits.max_wait_s),
             public_url=settings.public_url,
         )  # fmt: skip

@@ -58,8 +58,7 @@ def sync_calls() -> None:
     seen["cancel_done"] = failing(handle.cancel)
     slow = fal_client.submit("local/sketch-video", arguments={"prompt": "waves", "duration": "20"})
     fal_client.cancel("local/sketch-video", slow.request_id)
-    for end in slow.iter_events():
-        pass
+    end = list(slow.iter_events())[-1]
     seen["canceled"] = [type(end).__name__, getattr(end, "error_type", "")]
     seen["canceled_result"] = failing(slow.get)
     seen["stream"] = list(

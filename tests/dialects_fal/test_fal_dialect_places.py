@@ -152,7 +152,7 @@ def test_the_authority_is_made_once_and_its_keys_are_private(tmp_path: Any) -> N
     assert authority.make()
     first = authority.certificate.read_bytes()
     assert not authority.make() and authority.certificate.read_bytes() == first
-    chain, private = authority.leaf()
+    _, private = authority.leaf()
     assert {path.stat().st_mode & 0o077 for path in (private, tmp_path / "ca" / "ca.key")} == {0}
     assert authority.bundle().endswith(first.decode()) and authority.bundle().count("BEGIN") > 1
 

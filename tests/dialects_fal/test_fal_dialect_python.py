@@ -77,15 +77,13 @@ def test_host_variables_alone_lead_the_current_client_here(secure: Secure, upstr
     assert seen["spent"] == 2 * PRICE_MICRO * 6, "six requests of two pictures each, and what is local is free"
 
 
-def test_behind_the_proxy_the_current_client_needs_no_change(
-    secure: Secure, upstream: Upstream, tmp_path: Path
-) -> None:
+def test_behind_the_proxy_the_new_client_needs_no_change(secure: Secure, upstream: Upstream, tmp_path: Path) -> None:
     seen = run(secure, secure.recipe_b(), tmp_path, "upload")
     check(seen, old=False, base="https://v3.fal.media/v1/media/")
     check_uploads(seen, secure.house)
 
 
-def test_behind_the_proxy_the_client_of_old_needs_no_change(secure: Secure, upstream: Upstream, tmp_path: Path) -> None:
+def test_behind_the_proxy_the_old_client_needs_no_change(secure: Secure, upstream: Upstream, tmp_path: Path) -> None:
     seen = run(secure, secure.recipe_b(), tmp_path, "upload", path=fal_client_07())
     check(seen, old=True, base="https://v3.fal.media/v1/media/")
     check_uploads(seen, secure.house)

@@ -8,7 +8,7 @@ import contextlib
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -34,6 +34,15 @@ log = structlog.get_logger(__name__)
 
 Renderer = Callable[[JobView], dict[str, Any]]
 
+
+class Style(Protocol):
+    """How a dialect announces the end of a job whose webhooks have a form and a signature of their own."""
+
+    def letter(self, view: JobView, timestamp_s: int) -> tuple[dict[str, str], bytes]:
+        """Return headers and body."""
+        ...
+
+
 IDLE_S = 1.0
 """The slow look that makes a lost wake-up a delay and nothing more."""
 PER_ORIGIN = 4
@@ -47,7 +56,8 @@ _JITTER = (0.8, 1.2)
 class Deliverer:
     """Delivers the outbox until it is told to stop.
 
-    `renderers` holds, for each dialect, the function that encodes a job's status object as that dialect answers it.
+    `renderers` holds, for each dialect, the function that encodes a job's status object as that dialect answers it;
+    `styles` holds the dialects whose webhooks are another's.
     """
 
     def __init__(
@@ -59,6 +69,7 @@ class Deliverer:
         guard: Guard,
         signer: WebhookSigner,
         renderers: Mapping[str, Renderer],
+        styles: Mapping[str, Style] | None = None,
         settings: WebhookSettings,
         metrics: Metrics | None = None,
     ) -> None:
@@ -68,6 +79,7 @@ class Deliverer:
         self._upstream = Upstream("webhook", pool_size=settings.concurrency, guard=guard)
         self._signer = signer
         self._renderers = renderers
+        self._styles = styles or {}
         self._settings = settings
         self._metrics = metrics
         self._views = ViewLoader(db)
@@ -203,16 +215,21 @@ class Deliverer:
         if view.job.data_class is DataClass.PHI:  # refused at accept; never leaves whatever the row says
             log.error("webhook_phi_refused", event_id=due.id, job_id=due.job_id)
             return Attempt(error="PHI jobs are not announced", final=True)
-        render = self._renderers.get(due.dialect)
-        if render is None:
+        if due.dialect not in self._renderers and due.dialect not in self._styles:
             return Attempt(error=f"no words for the dialect {due.dialect}")
         try:
-            body = body_of(due, render(view))
+            headers, body = self._letter(due, view)
         except Exception:
             log.exception("webhook_render_broke", event_id=due.id, job_id=due.job_id)
             return Attempt(error="the status could not be written")
-        headers = self._signer.headers(due.org_id, due.id, self._clock.now_ms() // 1000, body)
         return await post(self._upstream, due.url, headers, body, self._settings.timeout_s)
+
+    def _letter(self, due: Due, view: JobView) -> tuple[dict[str, str], bytes]:
+        timestamp_s = self._clock.now_ms() // 1000
+        if (style := self._styles.get(due.dialect)) is not None:
+            return style.letter(view, timestamp_s)
+        body = body_of(due, self._renderers[due.dialect](view))
+        return self._signer.headers(due.org_id, due.id, timestamp_s, body), body
 
     async def _record(self, due: Due, attempt: Attempt) -> None:
         now_ms = self._clock.now_ms()

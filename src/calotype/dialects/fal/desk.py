@@ -1,6 +1,7 @@
 """What every handler of the dialect needs, in one place, and a request with its place among fal's services."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from msgspec import Struct
 
@@ -80,6 +81,7 @@ class Desk:
         uploads: Uploads,
         media: ASGIApp,
         tickets: Tickets,
+        jwks: dict[str, Any],
         bounds: Bounds,
         public_url: str | None,
     ) -> None:
@@ -92,6 +94,7 @@ class Desk:
         self.uploads = uploads
         self.media = media
         self.tickets = tickets
+        self.jwks = jwks
         self.parts = Parts(store.temp_path, uploads.max_bytes)
         self.bounds = bounds
         self.marks = Marks()

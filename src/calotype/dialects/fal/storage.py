@@ -17,6 +17,7 @@ from calotype.dialects.door import json_object, refuse_encoded, refuse_phi_files
 from calotype.dialects.fal.answers import tell
 from calotype.dialects.fal.asks import LIFECYCLE, lifetime_s
 from calotype.dialects.fal.desk import Desk, FalExchange
+from calotype.dialects.fal.hooks import JWKS
 from calotype.dialects.fal.parts import chunks_of
 from calotype.dialects.fal.tickets import Ticket
 from calotype.kernel.errors import Code, Problem
@@ -128,6 +129,11 @@ async def read_file(desk: Desk, x: FalExchange) -> None:
     await desk.media({**x.scope, "path": path, "raw_path": path.encode()}, x.receive, x.send)
 
 
+async def public_keys(desk: Desk, x: FalExchange) -> None:
+    """Answer the keys by which receivers of webhooks know that they are ours (§10)."""
+    await tell(x, 200, desk.jwks, [(b"cache-control", b"public, max-age=3600")])
+
+
 async def body_of(x: FalExchange, most: int) -> AsyncIterator[bytes]:
     """Yield a body as it comes in, up to `most` bytes.
 
@@ -191,6 +197,7 @@ async def _keep(desk: Desk, ticket: Ticket, chunks: AsyncIterator[bytes]) -> Non
 
 
 REST: dict[tuple[str, str], Handler] = {
+    ("GET", JWKS): public_keys,
     ("POST", "/storage/auth/token"): cdn_token,
     ("POST", "/storage/upload/initiate"): initiate,
     ("POST", "/storage/upload/initiate-multipart"): initiate,

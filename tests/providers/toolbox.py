@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 Files = dict[str, Any]
 
@@ -41,6 +41,33 @@ def picture(folder: Path, size: tuple[int, int] = (96, 64)) -> Path:
         image.save(path)
 
     return once(folder / f"picture-{size[0]}x{size[1]}.png", draw)
+
+
+def portrait(folder: Path) -> Path:
+    """A face, drawn well enough for a face detector; 256 pixels, its lips meet at (128, 172)."""
+
+    def draw(path: Path) -> None:
+        k = 4
+        image = Image.new("RGB", (256 * k, 256 * k), (120, 140, 160))
+        pen = ImageDraw.Draw(image)
+
+        def oval(x: float, y: float, wide: float, high: float, colour: tuple[int, int, int]) -> None:
+            pen.ellipse([(x - wide) * k, (y - high) * k, (x + wide) * k, (y + high) * k], fill=colour)
+
+        for shape in (
+            (128, 260, 110, 60, (60, 70, 110)), (128, 205, 26, 40, (200, 150, 120)), (128, 112, 74, 88, (60, 40, 28)),
+            (128, 128, 60, 76, (224, 172, 140)), (128, 140, 9, 14, (206, 150, 120)), (128, 134, 6, 14, (236, 188, 156)),
+            (122, 150, 3, 2, (150, 95, 75)), (134, 150, 3, 2, (150, 95, 75)), (128, 172, 22, 7, (176, 70, 70)),
+        ):  # fmt: skip
+            oval(*shape)
+        for side in (103, 153):
+            oval(side, 98, 15, 4, (70, 45, 30))
+            oval(side, 114, 13, 7, (245, 240, 235))
+            oval(side, 114, 7, 7, (80, 50, 30))
+        pen.rectangle([106 * k, 171 * k, 150 * k, 172 * k], fill=(110, 35, 40))
+        image.filter(ImageFilter.GaussianBlur(2.2 * k)).resize((256, 256), Image.Resampling.LANCZOS).save(path)
+
+    return once(folder / "portrait.png", draw)
 
 
 def glass(folder: Path) -> Path:
@@ -286,5 +313,19 @@ def still_samples(folder: Path) -> list[Sample]:
                 ({}, {"image_url": broken(folder)}, "image_url"),
             ),
             _film_of((256, 256), 1.0),
+        ),
+        Sample(
+            "avatar",
+            {},
+            lambda folder: {"image_url": portrait(folder), "audio_url": tone(folder, 1.0)},
+            (
+                ({"text": "both"}, {}, "audio_url"),
+                ({}, {"audio_url": None}, "audio_url"),
+                ({}, {"audio_url": film(folder, sound=False)}, "audio_url"),
+                ({}, {"image_url": broken(folder)}, "image_url"),
+                ({"text": "..."}, {"audio_url": None}, "text"),
+                ({"text": "Hello.", "voice": "nobody"}, {"audio_url": None}, "voice"),
+            ),
+            _film_of((512, 512), 1.0),
         ),
     ]

@@ -208,6 +208,18 @@ MODELS: dict[str, LocalModel] = {
         deadline_s=300.0,
         media={"video_url": Media("video")},
     ),
+    "avatar": LocalModel(
+        function="calotype.providers.local.avatar:render",
+        operation=Operation.TALKING_AVATAR,
+        label="lip-flap preview, not lip-sync",
+        content_type="video/mp4",
+        extension="mp4",
+        deadline_s=300.0,
+        fields=("text", "voice"),
+        seeded=True,
+        media={"image_url": Media("image"), "audio_url": Media("audio", required=False)},
+        machine=("scratch",),
+    ),
     "video-download": LocalModel(
         function="calotype.providers.local.download:render",
         operation=Operation.DOWNLOAD,

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from calotype import __version__
+from calotype.cli.ca import ca
 from calotype.cli.credits import credits_
 from calotype.cli.demo import demo
 from calotype.cli.doctor import doctor
@@ -63,6 +64,7 @@ program.add_typer(webhooks, name="webhooks")
 program.add_typer(ledger, name="ledger")
 program.add_typer(media, name="media")
 program.add_typer(secrets, name="secrets")
+program.add_typer(ca, name="ca")
 program.add_typer(db, name="db")
 program.command()(doctor)
 program.command()(sandbox)

@@ -17,6 +17,7 @@ import uvicorn
 import uvloop
 
 from calotype.app import App
+from calotype.cli.fal_proxy import fal_proxy
 from calotype.cli.options import DataDir, settings_for
 from calotype.cli.terminal import Failure, say
 from calotype.settings import Settings
@@ -37,6 +38,10 @@ def serve(
     data_dir: DataDir = None,
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain (PEM); needs --tls-key.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Private key (PEM).")] = None,
+    fal_proxy_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Also listen as a forward proxy that leads fal's host names here."),
+    ] = None,
 ) -> None:
     """Run the server until SIGTERM or SIGINT; a second signal stops it at once."""
     if (tls_cert is None) != (tls_key is None):
@@ -44,7 +49,7 @@ def serve(
     settings = settings_for(data_dir, host=host, port=port)
     configure_logs(settings.log_level, settings.log_format)
     _raise_file_limit()
-    uvloop.run(_serve(settings, tls_cert, tls_key))
+    uvloop.run(_serve(settings, tls_cert, tls_key, fal_proxy_port))
 
 
 class _Listener(uvicorn.Server):
@@ -55,9 +60,12 @@ class _Listener(uvicorn.Server):
         yield
 
 
-async def _serve(settings: Settings, tls_cert: Path | None, tls_key: Path | None) -> None:
-    listening = _listen(settings.host, settings.port)
-    with contextlib.closing(listening):
+async def _serve(settings: Settings, tls_cert: Path | None, tls_key: Path | None, proxy_port: int | None) -> None:
+    with contextlib.ExitStack() as sockets:
+        listening = sockets.enter_context(contextlib.closing(_listen(settings.host, settings.port)))
+        proxy = None
+        if proxy_port is not None:
+            proxy = sockets.enter_context(contextlib.closing(_listen(settings.host, proxy_port)))
         app = App(settings)
         listener = _Listener(_config(app, tls_cert, tls_key))
         _stop_on_signals(listener, settings.data_dir)
@@ -67,7 +75,8 @@ async def _serve(settings: Settings, tls_cert: Path | None, tls_key: Path | None
             app.announce(url)
             await _greet(app, url)
             if not listener.should_exit:
-                await listener.serve(sockets=[listening])
+                async with fal_proxy(listener, proxy, settings.data_dir):
+                    await listener.serve(sockets=[listening])
         finally:
             await app.stop()
 

@@ -26,6 +26,7 @@ class SecretName(StrEnum):
 
     URL_SIGNING = "url_signing"
     WEBHOOK_SIGNING = "webhook_signing"
+    FAL_TICKETS = "fal_tickets"
 
 
 @ledger.callback()

@@ -19,7 +19,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from calotype.dialects.fal.places import HOSTS
 
 LIFE = timedelta(days=3650)
-LEAF_LIFE = timedelta(days=90)
+LEAF_LIFE = timedelta(days=800)
+"""It is made anew at every start; this is how long a server may run."""
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 DOMAINS = ("fal.run", "falrun.com", "fal.ai", "fal.media", "localhost")
 """What the authority may sign for: these names and everything below them, and loopback addresses."""

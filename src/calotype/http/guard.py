@@ -157,10 +157,10 @@ def is_public(address: str) -> bool:
         return is_public(str(ip.ipv4_mapped))
     if ip in _NAT64:
         return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)))
+    if ip.sixtofour is not None:  # older Pythons call the whole prefix private, newer ones public
+        return is_public(str(ip.sixtofour))
     if ip not in _GLOBAL_V6 or not ip.is_global or ip.is_multicast:
         return False
-    if ip.sixtofour is not None:
-        return is_public(str(ip.sixtofour))
     if ip.teredo is not None:
         return all(is_public(str(part)) for part in ip.teredo)
     return True

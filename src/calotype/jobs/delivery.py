@@ -7,6 +7,7 @@ from pathlib import Path
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from calotype.catalog.prices import Delivered, captured
 from calotype.http import DownloadError, Guard, MemorySink, download
@@ -24,6 +25,9 @@ log = structlog.get_logger(__name__)
 
 MAX_INLINE_BYTES = 64 * 1024 * 1024
 """An output that is answered directly is held in memory."""
+UNTOLD = "application/octet-stream"
+BARE_SOUND = "audio/pcm"
+"""Samples without a header: no byte of them tells what they are, so the provider's word is taken."""
 
 
 class Delivery(Struct, frozen=True):
@@ -133,6 +137,8 @@ class Deliverer:
             )
         except KeepError as error:
             return error
+        if artifact.content_type == UNTOLD and output.content_type == BARE_SOUND:
+            return replace(artifact, content_type=BARE_SOUND, duration_s=output.duration_s)
         if artifact.stored and not _is_kind(artifact.content_type, job.plan.output):
             with contextlib.suppress(Problem):  # what stays is swept
                 await self._store.delete([artifact.key])

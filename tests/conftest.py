@@ -16,7 +16,6 @@ import pytest
 from calotype.db import Database
 from calotype.db.migrate import upgrade
 
-
 # PostgreSQL's wheel keeps a lock here, and falls back on one name for all users of the machine
 _RUNTIME = Path(tempfile.mkdtemp(prefix="calotype-run-"))
 (_RUNTIME / "python_PostgresServer").mkdir()

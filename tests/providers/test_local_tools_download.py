@@ -17,7 +17,7 @@ import av
 import pytest
 import toolbox
 
-from calotype.kernel.generation import Operation
+from calotype.kernel.generation import DataClass, Operation
 from calotype.kernel.outcome import Failed, FailedKind, Succeeded
 from calotype.providers.base import Call
 from calotype.providers.local import download
@@ -241,9 +241,9 @@ async def test_through_the_runtime_with_the_operators_exemption(tmp_path: Path, 
         async def nothing() -> None:
             return None
 
-        async def submit(path: str) -> Any:
+        async def submit(path: str, data_class: DataClass = DataClass.GENERAL) -> Any:
             fields = {"url": f"{site.url}{path}", "format": "mp4", "quality": "best"}
-            call = Call("job", 1, "token", Operation.DOWNLOAD, "video-download", fields)
+            call = Call("job", 1, "token", Operation.DOWNLOAD, "video-download", fields, data_class=data_class)
             return await runtime.submit(call, nothing, lambda share: None)
 
         try:
@@ -254,6 +254,11 @@ async def test_through_the_runtime_with_the_operators_exemption(tmp_path: Path, 
             refused = await submit("/away")
             assert isinstance(refused, Failed)
             assert (refused.kind, refused.field) == (FailedKind.INVALID, "url")
+            asked = len(site.asked)
+            private = await submit("/film.mp4", DataClass.PHI)
+            assert isinstance(private, Failed)
+            assert private.kind is FailedKind.GONE
+            assert len(site.asked) == asked
         finally:
             await runtime.close()
 

@@ -129,7 +129,7 @@ def test_a_stamp_covers_what_it_lies_on(place: tuple[int, int]) -> None:
 
 
 def test_a_playlist_opens_nothing(tmp_path: Path) -> None:
-    """Also under the name of a film, and hidden in a container's reference."""
+    """Also under the name of a film."""
     for name in ("list.mp4", "list.m3u8"):
         path = tmp_path / name
         path.write_bytes(toolbox.playlist(tmp_path).read_bytes())

@@ -62,6 +62,11 @@ class LocalModel(Struct, frozen=True):
         """The module of the function."""
         return self.function.partition(":")[0]
 
+    @property
+    def reaches_out(self) -> bool:
+        """Whether it connects to other machines; what may not leave this one is never given to it."""
+        return "allowed_hosts" in self.machine
+
 
 MODELS: dict[str, LocalModel] = {
     "sketch": LocalModel(

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from calotype.kernel.generation import DataClass
 from calotype.kernel.outcome import Failed, FailedKind, Outcome, Output, Succeeded
 from calotype.providers.base import Call, Handle, Idempotency, MediaInputs, PollSchedule, Runtime
 from calotype.providers.local.messages import BadInput, Broken, Done, Lacking, Refused, Task
@@ -65,6 +66,8 @@ class LocalRuntime(Runtime):
         model = self._models.get(call.upstream_model)
         if model is None or model.operation is not call.operation:
             return Failed(FailedKind.GONE, "This machine does not have this model.", detail=call.upstream_model)
+        if model.reaches_out and call.data_class is not DataClass.GENERAL:
+            return Failed(FailedKind.GONE, "This model reaches other machines; it takes general data only.")
         try:
             arguments = calls_of(model, call)
         except BadInput as refusal:

@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from fal_caller import MODEL, Fal
 
+from calotype.kernel.errors import Code, Problem
 from house_fixtures import PRICE_MICRO
 from running import Account, House
 from upstream import Upstream
@@ -214,3 +215,40 @@ def test_a_submit_sent_again_by_a_client_that_heard_nothing_joins_its_request(fa
     )  # fmt: skip
     assert proxied.json()["request_id"] == first, "however it came, it is the same request"
     assert fal.submit().json()["request_id"] != first
+
+
+def test_a_start_timeout_holds_after_the_process_that_knew_it_is_gone(
+    house: House, fal: Fal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(house.app.runner, "_claim", _nothing)
+    monkeypatch.setattr("calotype.dialects.fal.queue.watch_start", lambda _desk, _view: None)
+    ident = fal.submit(headers={"x-fal-request-timeout": "5"}).json()["request_id"]
+    assert fal.status(ident).json()["status"] == "IN_QUEUE"
+    clock = house.app.clock.now_ms
+    monkeypatch.setattr(house.app.clock, "now_ms", lambda: clock() + 6000)
+    assert fal.status(ident).json()["error_type"] == "request_timeout"
+
+
+def test_whatever_goes_wrong_behind_the_commit_the_submit_was_accepted(
+    house: House, fal: Fal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_job: Any) -> int:
+        raise Problem(Code.UNAVAILABLE, "The database is away.")
+
+    desk: Any = house.app.asgi._fal._desk  # type: ignore[attr-defined]
+    monkeypatch.setattr(desk.positions, "ahead", broken)
+    answer = fal.submit()
+    assert answer.status_code == 200 and answer.json()["queue_position"] == 0
+
+
+def test_a_direct_call_that_takes_too_long_ends_with_an_id_that_leads_to_its_request(
+    house: House, fal: Fal, gated: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = house.app.settings.limits.model_copy(update={"max_wait_s": 0.2})
+    monkeypatch.setattr(house.app.engine, "_settings", house.app.settings.model_copy(update={"limits": limits}))
+    answer = fal.run()
+    assert answer.status_code == 504 and answer.headers["x-fal-request-timeout-type"] == "user"
+    ident = answer.headers["x-fal-request-id"]
+    assert fal.status(ident).json()["status"] == "IN_PROGRESS"
+    gated.gate.set()
+    assert fal.wait(ident).status_code == 200 and fal.result(ident).json()["images"]

@@ -1,5 +1,6 @@
 """What every handler of the dialect needs, in one place, and a request with its place among fal's services."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -98,6 +99,7 @@ class Desk:
         self.parts = Parts(store.temp_path, uploads.max_bytes)
         self.bounds = bounds
         self.marks = Marks()
+        self.timers: set[asyncio.Task[None]] = set()
         self._clock = clock
         self._signer = signer
         self._public_url = (public_url or "").rstrip("/")
@@ -105,6 +107,10 @@ class Desk:
     def bases(self, scope: Scope, host: str, place: Place) -> Bases:
         """Return where the addresses in an answer begin."""
         return bases_of(place, self._public_url or f"{scope.get('scheme', 'http')}://{host or 'localhost'}")
+
+    def now_ms(self) -> int:
+        """Return Unix time in milliseconds."""
+        return self._clock.now_ms()
 
     def now_s(self) -> int:
         """Return Unix time in whole seconds."""

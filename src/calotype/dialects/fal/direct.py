@@ -9,13 +9,19 @@ from calotype.dialects.fal.outputs import output_of
 from calotype.dialects.fal.starts import watch_start
 from calotype.jobs.engine import Ask, Ticket
 from calotype.jobs.types import JobView
+from calotype.kernel.errors import Problem
 from calotype.kernel.job import JobState
 
 
 async def run(desk: Desk, x: FalExchange) -> None:
     """Run a request to its end and answer its output."""
     ask = await ask_of(desk, x, x.place.path, at_once=True)
-    view, ticket = await (_timed(desk, ask) if "start_timeout_s" in ask.wants else desk.engine.run(ask))
+    try:
+        view, ticket = await (_timed(desk, ask) if "start_timeout_s" in ask.wants else desk.engine.run(ask))
+    except Problem as problem:
+        if "job_id" in problem.data:  # it goes on: the answer's request id leads to it
+            x.job = await desk.engine.get(problem.data["job_id"], ask.org.id)
+        raise
     x.job = view
     delivered = False
     try:

@@ -38,7 +38,7 @@ def pull(
         OSError: the disk is full or cannot be written.
 
     """
-    on_progress = on_progress or _untold
+    on_progress = _rising(on_progress or _untold)
     entry = find(name, catalogue)
     target = models_dir / entry.id
     if folder is not None and not folder.is_dir():
@@ -102,6 +102,18 @@ def _bring(
 
 def _told_from(told: Callable[[int, str], None], start: int, what: str, count: int) -> None:
     told(start + count, what)
+
+
+def _rising(tell: Progress) -> Progress:
+    """Never tell a smaller share than before: a package is first fetched and then unpacked."""
+    most = 0.0
+
+    def told(share: float, what: str) -> None:
+        nonlocal most
+        most = max(most, share)
+        tell(most, what)
+
+    return told
 
 
 def _untold(share: float, what: str) -> None:

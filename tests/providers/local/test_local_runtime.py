@@ -15,7 +15,8 @@ from calotype.kernel.generation import Operation
 from calotype.kernel.outcome import Failed, FailedKind, Outcome, Succeeded
 from calotype.kernel.steps import FileRef
 from calotype.providers.base import Call, Idempotency, MediaInputs, Runtime
-from calotype.providers.local.models import MODELS, LocalModel, seed_of
+from calotype.providers.local.arguments import seed_of
+from calotype.providers.local.models import MODELS, LocalModel
 from calotype.providers.local.pool import Limits
 from calotype.providers.local.runtime import LocalRuntime
 

@@ -12,8 +12,9 @@ from typing import Any
 from calotype.kernel.generation import DataClass
 from calotype.kernel.outcome import Failed, FailedKind, Outcome, Output, Succeeded
 from calotype.providers.base import Call, Handle, Idempotency, MediaInputs, PollSchedule, Runtime
+from calotype.providers.local.arguments import calls_of
 from calotype.providers.local.messages import BadInput, Broken, Done, Lacking, Refused, Task
-from calotype.providers.local.models import MODELS, LocalModel, calls_of
+from calotype.providers.local.models import MODELS, LocalModel
 from calotype.providers.local.pool import Limits, Pool, PoolBusy, WorkerLost
 
 LEFTOVER_AGE_S = 3600.0

@@ -15,6 +15,8 @@ WORDS: list[str]
 WORDS, FOLDER = json.loads(sys.argv[1])
 MODEL = "test/picture"
 INPUT = {"prompt": "a lighthouse", "image_size": "square", "num_images": 2, "enable_safety_checker": True}
+FILM = {"prompt": "wäves", "duration": 2, "seed": 5, "size": "256x256"}
+HILL = {"prompt": "a hill", "seed": 1, "image_size": "square"}
 STILL = {"duration": 1, "size": "256x256"}
 BIG_BYTES = 101 * 1024 * 1024
 seen: dict[str, Any] = {"version": fal_client.__version__ if hasattr(fal_client, "__version__") else ""}
@@ -62,7 +64,9 @@ def sync_calls() -> None:
     seen["canceled"] = [type(end).__name__, getattr(end, "error_type", "")]
     seen["canceled_result"] = failing(slow.get)
     seen["stream"] = list(
-        fal_client.stream("local/sketch-video", arguments={"prompt": "wäves", "duration": 2, "seed": 5})
+        fal_client.stream(
+            "local/sketch-video", arguments={"prompt": "wäves", "duration": 2, "seed": 5, "size": "256x256"}
+        )
     )
     seen["missing"] = failing(lambda: fal_client.subscribe(MODEL, arguments={}))
     seen["run_missing"] = failing(lambda: fal_client.run(MODEL, arguments={}))
@@ -85,9 +89,7 @@ async def async_calls() -> None:
         await handle.cancel()
     except Exception as error:
         seen["async_cancel_done"] = failure(error)
-    seen["async_stream"] = [
-        event async for event in fal_client.stream_async("local/sketch", arguments={"prompt": "a hill", "seed": 1})
-    ]
+    seen["async_stream"] = [event async for event in fal_client.stream_async("local/sketch", arguments=HILL)]
     if "upload" in WORDS:
         seen["async_uploaded"] = await fal_client.upload_async(b"an async file", "text/plain")
 

@@ -102,7 +102,7 @@ def test_logs_come_when_they_are_asked_for_in_a_form_for_every_client(fal: Fal, 
     lines = fal.status(ident, logs).json()["logs"]
     assert [line["message"] for line in lines] == [
         f"Accepted for {MODEL}", f"enable_safety_checker has no effect on {MODEL} and was ignored",
-        "Started on cloud", "Finished with 1 files",
+        "Started on cloud", "Finished: 1 file",
     ]  # fmt: skip
     assert lines[1]["level"] == "WARN"
     for line in lines:
@@ -193,7 +193,7 @@ def test_the_status_stream_sends_each_log_line_once_and_ends_with_the_request(fa
     seen = [httpx2.Response(200, content=event).json() for event in events]
     assert seen[0]["status"] == "IN_PROGRESS" and seen[-1]["status"] == "COMPLETED"
     lines = [line["message"] for event in seen for line in event["logs"]]
-    assert lines == [f"Accepted for {MODEL}", "Started on cloud", "Finished with 1 files"]
+    assert lines == [f"Accepted for {MODEL}", "Started on cloud", "Finished: 1 file"]
     assert all(event.isascii() for event in events)
 
 

@@ -168,3 +168,20 @@ def test_files_of_phi_requests_are_refused_unread(fal: Fal) -> None:
     for path in (INITIATE, "/fal/cdn/files/upload", "/fal/cdn/files/upload/multipart"):
         answer = fal.ask("POST", path, json={}, headers=phi)
         assert (answer.status_code, answer.json()["error_type"]) == (403, "phi_blocked")
+
+
+def test_an_output_that_is_the_next_input_keeps_no_name_that_leads_here_for_its_client_only(
+    fal: Fal, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk: Any = house.app.asgi._fal._desk  # type: ignore[attr-defined]
+    monkeypatch.setattr(desk, "_public_url", "https://gw.example.com")
+    picture = fal.run("local/sketch", json={"prompt": "x", "image_size": "square"}, headers={"host": "fal.run"})
+    assert picture.status_code == 404, "under fal's own name the path has no prefix"
+    made = fal.ask("POST", "/local/sketch", json={"prompt": "x", "image_size": "square"}, headers={"host": "fal.run"})
+    url = made.json()["images"][0]["url"]
+    assert url.startswith("https://v3.fal.media/v1/media/")
+    used = fal.ask("POST", "/local/ken-burns", json={"image_url": url, **STILL}, headers={"host": "fal.run"})
+    assert used.status_code == 200, used.text
+    ident = used.headers["x-fal-request-id"]
+    (row,) = house.rows("SELECT input FROM job WHERE id = :id", id=ident)
+    assert json.loads(row[0])["image_url"].startswith("https://gw.example.com/v1/media/")

@@ -65,7 +65,7 @@ if (given.big) {
     fal.queue.result("local/sketch-video", { requestId: slow.request_id }),
   );
 
-  const stream = await fal.stream("local/sketch-video", { input: { prompt: "wäves", duration: 2, seed: 5 } });
+  const stream = await fal.stream("local/sketch-video", { input: { prompt: "wäves", duration: 2, seed: 5, size: "256x256" } });
   seen.events = [];
   for await (const event of stream) seen.events.push(event);
   seen.last = await stream.done();

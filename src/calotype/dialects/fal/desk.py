@@ -10,7 +10,7 @@ from calotype.catalog import Card, Catalog
 from calotype.dialects.door import Door, Exchange, Receive, Scope, Send
 from calotype.dialects.fal.marks import Marks
 from calotype.dialects.fal.parts import Parts
-from calotype.dialects.fal.places import Bases, Place, bases_of
+from calotype.dialects.fal.places import MEDIA_ORIGIN, Bases, Place, bases_of
 from calotype.dialects.fal.tickets import Tickets
 from calotype.events.bus import Bus
 from calotype.jobs.engine import Engine
@@ -19,6 +19,7 @@ from calotype.jobs.types import JobView
 from calotype.kernel.clock import Clock
 from calotype.kernel.errors import Code, Problem
 from calotype.media.artifacts import Artifact
+from calotype.media.signing import PATH as MEDIA_PATH
 from calotype.media.signing import Signer
 from calotype.media.store import Store
 from calotype.media.uploads import Upload, Uploads
@@ -124,13 +125,16 @@ class Desk:
     async def input_of(self, url: str, x: FalExchange, org_id: str) -> str:
         """Return what the engine takes for the URL of an uploaded file: its id, or for another tenant's a signed URL.
 
-        Any other value stays as it is, and so does the URL of a file that is not there (yet, or any more).
+        The URL of an output loses fal's name, which leads here for the client only and not for an upstream. Any other
+        value stays as it is, and so does the URL of a file that is not there (yet, or any more).
         """
+        if url.startswith(f"{MEDIA_ORIGIN}{MEDIA_PATH}/") and self._public_url:
+            return self._public_url + url.removeprefix(MEDIA_ORIGIN)
         ticket = self.tickets.file_in(url)
         if ticket is None or ticket.org_id == org_id:
             return url if ticket is None else ticket.file_id
         found = await self.uploads.get(ticket.file_id, ticket.org_id)
-        return url if found is None else x.bases.media + self.media_path(found)
+        return url if found is None else (self._public_url or x.bases.media) + self.media_path(found)
 
     def urls(self, base: str) -> UrlOf:
         """Return the function that makes an artifact's URL: signed and short-lived, or the upstream's own."""

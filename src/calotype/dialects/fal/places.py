@@ -41,6 +41,10 @@ HOST_NAMES = frozenset(name.encode() for name in HOSTS)
 _PREFIXES = {word.value: word for word in Service if word is not Service.OTHER}
 
 
+MEDIA_ORIGIN = "https://v3.fal.media"
+"""Where files are for clients that use fal's own names; only for them does it lead here."""
+
+
 class Place(Struct, frozen=True):
     """A service and the path in it, percent-encoded as it came and without a slash at the end.
 
@@ -76,13 +80,13 @@ def place_of(scope: Any, host: str, target: bytes | None) -> Place:
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     path = raw.decode("latin-1").partition("?")[0]
     query: bytes = scope["query_string"]
+    name = host.partition(":")[0].lower()
+    if (service := HOSTS.get(name)) is not None:
+        return Place(service, _plain(path), query, host=name)
     if path == PROXY or path.startswith(PROXY + "/"):
         return _target(target)
-    if path.startswith(PREFIX):
-        word, slash, rest = path[len(PREFIX) :].partition("/")
-        return Place(_PREFIXES.get(word, Service.OTHER), _plain(slash + rest), query)
-    name = host.partition(":")[0].lower()
-    return Place(HOSTS.get(name, Service.OTHER), _plain(path), query, host=name)
+    word, slash, rest = path.removeprefix(PREFIX).partition("/")
+    return Place(_PREFIXES.get(word, Service.OTHER), _plain(slash + rest), query)
 
 
 def bases_of(place: Place, own: str) -> Bases:
@@ -90,7 +94,7 @@ def bases_of(place: Place, own: str) -> Bases:
     if place.host is None:
         return Bases(f"{own}{PREFIX}queue", f"{own}{PREFIX}cdn", own)
     queue = place.host if place.service is Service.QUEUE else "queue.fal.run"
-    return Bases(f"https://{queue}", "https://v3.fal.media", "https://v3.fal.media")
+    return Bases(f"https://{queue}", MEDIA_ORIGIN, MEDIA_ORIGIN)
 
 
 def _target(raw: bytes | None) -> Place:

@@ -66,7 +66,8 @@ def lines_of(desk: Desk, view: JobView) -> list[dict[str, Any]]:
     lines += [_line(at_ms, f"{percent} % done") for at_ms, percent in desk.marks.of(view)]
     if job.finished_at_ms is not None:
         if job.state is JobState.SUCCEEDED:
-            lines.append(_line(job.finished_at_ms, f"Finished with {len(view.artifacts)} files"))
+            files = len(view.artifacts)
+            lines.append(_line(job.finished_at_ms, f"Finished: {files} file{'' if files == 1 else 's'}"))
         else:
             lines.append(_line(job.finished_at_ms, failure_of(view).message, "ERROR"))
     return lines

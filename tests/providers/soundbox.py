@@ -20,7 +20,7 @@ SENTENCE = (
 
 
 class Sample(NamedTuple):
-    """An input that works, inputs that do not with the field to name, and a look at the result."""
+    """An input that works, inputs that do not with the field to name, and changes that make it slow enough to stop."""
 
     model: str
     fields: dict[str, Any]
@@ -28,6 +28,7 @@ class Sample(NamedTuple):
     bad: tuple[tuple[dict[str, Any], dict[str, Path], str], ...] = ()
     content_type: str | None = None
     weights: str | None = None
+    slow: tuple[dict[str, Any], Callable[[Path], dict[str, Path]]] = ({}, lambda folder: {})
 
 
 def unmoved(fraction: float) -> None:
@@ -40,10 +41,13 @@ def pulled(name: str, models_dir: Path) -> Path:
     return pull(name, models_dir, folder=Path(source) if source else None)
 
 
-def speech(folder: Path) -> Path:
-    path = folder / "speech.wav"
-    if not path.exists():
+def speech(folder: Path, times: int = 1) -> Path:
+    """The sentence, spoken once or again and again."""
+    path = folder / f"speech-{times}.wav"
+    if not path.exists() and times == 1:
         path.write_bytes(body_of(speak(input=SENTENCE, response_format="wav", progress=unmoved)))
+    if not path.exists():
+        path.write_bytes(encode(np.tile(samples_of(speech(folder), 24_000), times), 24_000, "wav", "a test"))
     return path
 
 
@@ -99,6 +103,7 @@ def every(folder: Path) -> list[Sample]:
                 ({"seed": -1}, {}, "seed"),
             ),
             content_type="audio/ogg",
+            slow=({"input": f"{SENTENCE} " * 25}, lambda folder: {}),
         ),
         Sample(
             "music",
@@ -110,6 +115,7 @@ def every(folder: Path) -> list[Sample]:
                 ({"response_format": "pcm"}, {}, "response_format"),
             ),
             content_type="audio/wav",
+            slow=({"seconds": 120}, lambda folder: {}),
         ),
         Sample(
             "denoise",
@@ -123,6 +129,7 @@ def every(folder: Path) -> list[Sample]:
                 ({"response_format": "ogg"}, {}, "response_format"),
             ),
             content_type="audio/mpeg",
+            slow=({}, lambda folder: {"audio_url": speech(folder, times=15)}),
         ),
         Sample(
             "smollm2-135m",
@@ -139,6 +146,10 @@ def every(folder: Path) -> list[Sample]:
                 ({"stop": ["a", "b", "c", "d", "e"]}, {}, "stop"),
             ),
             weights="smollm2-135m",
+            slow=(
+                {"messages": [{"role": "user", "content": "Tell a long story."}], "max_tokens": 500},
+                lambda folder: {},
+            ),
         ),
         Sample(
             "transcribe",
@@ -154,5 +165,6 @@ def every(folder: Path) -> list[Sample]:
                 ({"prompt": "x" * 1001}, {}, "prompt"),
             ),
             weights="whisper-base",
+            slow=({}, lambda folder: {"audio_url": speech(folder, times=3)}),
         ),
     ]

@@ -117,7 +117,8 @@ async def test_each_names_the_field_that_is_wrong(runtime: LocalRuntime, folder:
 async def test_each_ends_when_it_is_cancelled_or_its_process_dies(
     runtime: LocalRuntime, folder: Path, model: str
 ) -> None:
-    call = call_of(sample_of(model, folder), folder, {}, {})
+    sample = sample_of(model, folder)
+    call = call_of(sample, folder, sample.slow[0], sample.slow[1](folder))
     running: list[asyncio.Task[Outcome]] = []
     running.append(asyncio.create_task(submit(runtime, call, lambda fraction: running[0].cancel())))
     with pytest.raises(asyncio.CancelledError):

@@ -185,3 +185,9 @@ def test_an_output_that_is_the_next_input_keeps_no_name_that_leads_here_for_its_
     ident = used.headers["x-fal-request-id"]
     (row,) = house.rows("SELECT input FROM job WHERE id = :id", id=ident)
     assert json.loads(row[0])["image_url"].startswith("https://gw.example.com/v1/media/")
+
+
+def test_uploads_count_against_the_rate_of_a_key(house: House, http: httpx2.Client) -> None:
+    fal = Fal(http, house.account().key(requests_per_minute=6))
+    answers = [fal.ask("POST", path, json={}) for path in (INITIATE, TOKEN, "/fal/cdn/files/upload")]
+    assert answers[0].status_code == 200 and {one.status_code for one in answers[1:]} == {429}

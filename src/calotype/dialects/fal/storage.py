@@ -51,7 +51,7 @@ _completion = msgspec.json.Decoder(Completion)
 
 async def cdn_token(desk: Desk, x: FalExchange) -> None:
     """Answer a short-lived token for the upload service; `expires_at` has its offset, for clients compare it (§7.3)."""
-    caller = await desk.door.enter(x, counted=False)
+    caller = await desk.door.enter(x)
     until_s = desk.now_s() + TOKEN_S
     body = {
         "token": desk.tickets.issue(Ticket("cdn", caller.org.id, until_s=until_s)),
@@ -64,7 +64,7 @@ async def cdn_token(desk: Desk, x: FalExchange) -> None:
 
 async def initiate(desk: Desk, x: FalExchange) -> None:
     """Answer where a file goes and where it will be read; a file in parts has the same form of answer (§7.1, §7.2)."""
-    caller = await desk.door.enter(x, counted=False)
+    caller = await desk.door.enter(x)
     refuse_phi_files(x)
     given = json_object(await desk.door.body(x) or b"{}")
     name = given.get("file_name")
@@ -160,7 +160,7 @@ async def _org_of(desk: Desk, x: FalExchange) -> str:
     refuse_phi_files(x)
     word, _, token = (x.header("authorization") or "").partition(" ")
     ticket = desk.tickets.read(token.strip(), "cdn") if word.lower() == "bearer" else None
-    return ticket.org_id if ticket is not None else str((await desk.door.enter(x, counted=False)).org.id)
+    return ticket.org_id if ticket is not None else str((await desk.door.enter(x)).org.id)
 
 
 def _ticket(desk: Desk, x: FalExchange, org_id: str, name: str, kind: Any) -> Ticket:

@@ -1,6 +1,7 @@
 """The unmodified `@fal-ai/client` of npm, two versions of it, against the running server (`wire/fal.md §12.5`)."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from fal_packages import fal_node
 from fal_tls import Secure
 
+from cutter import Cutter
 from house_fixtures import PRICE_MICRO
 from running import House
 from upstream import PICTURE, Upstream
@@ -82,6 +84,28 @@ def test_the_npm_package_works_through_the_proxy_path(
 def test_behind_the_proxy_the_npm_package_needs_no_change(secure: Secure, upstream: Upstream, tmp_path: Path) -> None:
     seen = run(secure.house, tmp_path, NEW, "none", environment=secure.recipe_b())
     check(seen, secure.house, "https://v3.fal.media/v1/media/")
+
+
+def test_a_call_whose_connection_breaks_is_sent_again_and_made_once(
+    house: House, upstream: Upstream, tmp_path: Path
+) -> None:
+    answer = upstream.holding["cut off"] = threading.Event()
+    with Cutter(house.port, cuts=1) as proxy:
+
+        def cut() -> None:
+            assert upstream.arrived.wait(30)
+            proxy.release.set()
+            while proxy.connections < 2 and not proxy.ended.wait(0.005):
+                pass
+            answer.set()
+
+        helper = threading.Thread(target=cut, daemon=True)
+        helper.start()
+        given = {"cut": True, "proxy": f"http://127.0.0.1:{proxy.port}/api/fal/proxy"}
+        seen = run(house, tmp_path, NEW, "proxyUrl", given=given)
+        assert proxy.connections == 2
+    assert len(seen["cut"]["data"]["images"]) == 1
+    assert len(upstream.seen) == 1 and seen["spent"] == PRICE_MICRO
 
 
 @pytest.mark.full

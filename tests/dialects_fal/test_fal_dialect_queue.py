@@ -5,6 +5,7 @@ import threading
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 from fal_caller import MODEL, Fal
 
@@ -244,8 +245,8 @@ def test_whatever_goes_wrong_behind_the_commit_the_submit_was_accepted(
 def test_a_direct_call_that_takes_too_long_ends_with_an_id_that_leads_to_its_request(
     house: House, fal: Fal, gated: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limits = house.app.settings.limits.model_copy(update={"max_wait_s": 0.2})
-    monkeypatch.setattr(house.app.engine, "_settings", house.app.settings.model_copy(update={"limits": limits}))
+    desk: Any = house.app.asgi._fal._desk  # type: ignore[attr-defined]
+    monkeypatch.setattr(desk, "bounds", msgspec.structs.replace(desk.bounds, wait_s=0.2))
     answer = fal.run()
     assert answer.status_code == 504 and answer.headers["x-fal-request-timeout-type"] == "user"
     ident = answer.headers["x-fal-request-id"]

@@ -37,6 +37,8 @@ const words = (updates) => [...new Set(updates.map((update) => update.status))];
 if (given.big) {
   const big = new Blob([new Uint8Array(given.big).fill(7)], { type: "application/octet-stream" });
   seen.big = await fal.storage.upload(big);
+} else if (given.cut) {
+  seen.cut = await fal.run(model, { input: { prompt: "cut off" } });
 } else {
   seen.run = await fal.run(model, { input });
   const updates = [];

@@ -24,7 +24,7 @@ class EventStream:
     def __init__(self, x: FalExchange) -> None:
         self._x = x
         self._written_s = time.monotonic()
-        self.gone = asyncio.create_task(_hung_up(x.receive))
+        self.gone = asyncio.create_task(hung_up(x.receive))
         """Done when the caller has hung up."""
 
     async def open(self) -> None:
@@ -74,6 +74,7 @@ async def looks(desk: Desk, job_id: JobId, org_id: OrgId, gone: "asyncio.Task[No
             desk.bus.unsubscribe(job_id, changed)
 
 
-async def _hung_up(receive: Receive) -> None:
+async def hung_up(receive: Receive) -> None:
+    """Return when the caller has hung up."""
     while (await receive())["type"] != "http.disconnect":
         pass

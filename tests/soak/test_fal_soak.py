@@ -213,7 +213,8 @@ def judge(house: FalHouse, sent: list[Sent], tenants: list[Tenant]) -> Counter[s
         assert works[one.prompt] <= 1, (one, "fal did it twice")
         assert works[one.prompt] == 1 or state != "succeeded", (one, "delivered what fal never made")
         assert state is not None or submits[one.prompt] == 0, (one, "sent without money")
-        if state == "failed" and one.words in PASSES:
+        again = one.model == "avatar" and one.words in REFUSED  # uploaded anew it is another request, refused anew
+        if state == "failed" and one.words in PASSES and not again:
             counts[f"came to nothing by a {'death' if one.job in ambiguous else 'surprise'}"] += 1
         counts["works not delivered"] += works[one.prompt] == 1 and state != "succeeded"
         counts["requests repeated after a broken answer"] += one.tries > 1

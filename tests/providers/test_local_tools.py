@@ -1,8 +1,10 @@
 """Tools of this machine, each through its runtime: they succeed, refuse by field, can be cancelled, survive a crash."""
 
 import asyncio
+import contextlib
 import hashlib
 import os
+import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -109,11 +111,7 @@ async def test_each_tool_ends_when_it_is_cancelled_or_its_process_dies(
         assert await first_ended(lambda call=call: cancelled(runtime, call)), "the work was never stopped"
         assert left_in(folder) == []
 
-        def kill(fraction: float) -> None:
-            for pid in runtime.pool.pids:
-                os.kill(pid, signal.SIGKILL)
-
-        outcome = await first_ended(lambda call=call, kill=kill: killed(runtime, call, kill))
+        outcome = await first_ended(lambda call=call: killed(runtime, call))
         assert isinstance(outcome, Failed)
         assert (outcome.kind, outcome.detail) == (FailedKind.UPSTREAM, "SIGKILL")
         assert left_in(folder) == []
@@ -137,8 +135,15 @@ async def cancelled(runtime: LocalRuntime, call: Call) -> bool | None:
     return None
 
 
-async def killed(runtime: LocalRuntime, call: Call, kill: Callable[[float], None]) -> Outcome | None:
-    outcome = await submit(runtime, call, kill)
+async def killed(runtime: LocalRuntime, call: Call) -> Outcome | None:
+    working = asyncio.create_task(submit(runtime, call))
+    before = set(runtime.pool.pids)
+    for _ in range(random.randint(1, 40)):  # somewhere in the middle of the work, wherever that is on this machine
+        await asyncio.sleep(0)
+    for pid in before | set(runtime.pool.pids):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    outcome = await working
     if isinstance(outcome, Failed):
         return outcome
     drop(outcome)

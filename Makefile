@@ -2,7 +2,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-PROMPT ?= three penguins in the snow under the moon
+PROMPT ?=
 OPERATION ?= image
 SEED ?= 1
 JOBS ?= 2
@@ -23,7 +23,8 @@ install: ## Create .venv with everything to work on the code
 install-run: ## Create .venv with what the program needs to run
 	@scripts/install run
 
-demo: install-run ## Make one picture from nothing: PROMPT="…" OPERATION=image|video
+demo: ## Make one thing from nothing: PROMPT="…" OPERATION=image|video|speech|music|avatar
+	@scripts/install $(if $(filter speech avatar,$(OPERATION)),local,run)
 	@$(BIN)/calotype demo --operation "$$OPERATION" -- "$$PROMPT"
 
 test: install ## Run the tests

@@ -15,7 +15,15 @@ from calotype.kernel.errors import Code, Problem
 
 MIN_POLL_S = 0.2
 MAX_SLUG_CHARS = 48
-Kind = Literal["image", "video"]
+POLL_S = 0.3
+Kind = Literal["image", "video", "speech", "music", "avatar"]
+FAL_KINDS: dict[Kind, tuple[str, str]] = {
+    "speech": ("local/tts", "input"),
+    "music": ("local/music", "prompt"),
+    "avatar": ("local/avatar", "text"),
+}
+"""What is asked for as programs written for fal do it: the model of `auto`, and the field that takes the prompt."""
+OPERATIONS: dict[str, Kind] = {"text-to-speech": "speech", "text-to-music": "music"}
 OnProgress = Callable[[int], None]
 
 
@@ -28,16 +36,23 @@ class Wish(msgspec.Struct, frozen=True):
     seconds: float | None = None
     seed: int | None = None
     n: int | None = None
+    image_url: str | None = None
 
     def body(self, kind: Kind, *, allow_preview: bool) -> dict[str, Any]:
         """Return the request's body."""
         fields: dict[str, Any] = {"model": self.model, "prompt": self.prompt, "size": self.size, "seed": self.seed}
         if kind == "image":
             fields["n"] = self.n
-        elif self.seconds is not None:
-            fields["seconds"] = int(self.seconds) if self.seconds.is_integer() else self.seconds
+        else:
+            fields["seconds"] = _whole(self.seconds)
         if allow_preview:
             fields["allow_preview"] = True
+        return {name: value for name, value in fields.items() if value is not None}
+
+    def fal_input(self, kind: Kind) -> dict[str, Any]:
+        """Return the input of a model as fal's clients send it."""
+        fields: dict[str, Any] = {FAL_KINDS[kind][1]: self.prompt, "seed": self.seed, "image_url": self.image_url}
+        fields["seconds"] = _whole(self.seconds)
         return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -64,7 +79,11 @@ def kind_of(client: Client, model: str) -> Kind:
     """
     if model == "auto":
         return "image"
-    return "video" if client.get(f"/v1/models/{quote(model, safe='')}").body.get("output") == "video" else "image"
+    about = client.get(f"/v1/models/{quote(model, safe='')}").body
+    for operation in about.get("operations") or ():
+        if operation in OPERATIONS:
+            return OPERATIONS[operation]
+    return "video" if about.get("output") == "video" else "image"
 
 
 def make(client: Client, wish: Wish, kind: Kind, output: Path | None, on_progress: OnProgress) -> Made:
@@ -75,6 +94,8 @@ def make(client: Client, wish: Wish, kind: Kind, output: Path | None, on_progres
         Failure: the server or a file cannot be reached.
 
     """
+    if kind in FAL_KINDS:
+        return _make_queued(client, wish, kind, output)
     began_s = time.monotonic()
     path = "/v1/images/generations" if kind == "image" else "/v1/videos/generations"
     try:
@@ -88,22 +109,57 @@ def make(client: Client, wish: Wish, kind: Kind, output: Path | None, on_progres
     body = last.body
     urls = tuple(datum["url"] for datum in body.get("data") or ())
     job_id = last.headers.get("x-calotype-job-id", "")
-    files = []
-    for n, url in enumerate(urls):
-        target = _target(output, wish.prompt, job_id, url, n, len(urls))
-        client.download(url, target)
-        files.append(str(target))
     return Made(
         job_id=job_id,
         model=body.get("model", wish.model),
         label=body.get("label"),
         kind=kind,
-        files=tuple(files),
+        files=_saved(client, urls, output, wish.prompt, job_id),
         urls=urls,
         price_micro=int(last.headers.get("x-phi-cost-micro", "0")),
         warnings=tuple(body.get("warnings") or ()),
         seconds=round(time.monotonic() - began_s, 2),
     )
+
+
+def _make_queued(client: Client, wish: Wish, kind: Kind, output: Path | None) -> Made:
+    """Ask through the queue as fal's clients do: submit, look at the status until it has ended, fetch the result."""
+    began_s = time.monotonic()
+    model = FAL_KINDS[kind][0] if wish.model == "auto" else wish.model
+    created = client.post(f"/fal/queue/{quote(model)}", wish.fal_input(kind)).body
+    job_id = created["request_id"]
+    status = urlsplit(created["status_url"]).path  # of this server, by the address it is known to answer at
+    try:
+        while client.get(status).body["status"] != "COMPLETED":
+            time.sleep(POLL_S)
+    except KeyboardInterrupt:
+        raise Failure(f"No longer waiting; the job goes on: calotype jobs watch {job_id}", exit_code=130) from None
+    last = client.get(urlsplit(created["response_url"]).path)
+    urls = tuple(value["url"] for value in last.body.values() if isinstance(value, dict) and "url" in value)
+    return Made(
+        job_id=job_id,
+        model=model,
+        label=client.get(f"/v1/models/{quote(model, safe='')}").body.get("label"),
+        kind=kind,
+        files=_saved(client, urls, output, wish.prompt, job_id),
+        urls=urls,
+        price_micro=int(last.headers.get("x-phi-cost-micro", "0")),
+        warnings=tuple(msgspec.json.decode(last.headers.get("x-calotype-warnings", "[]"))),
+        seconds=round(time.monotonic() - began_s, 2),
+    )
+
+
+def _saved(client: Client, urls: tuple[str, ...], output: Path | None, prompt: str, job_id: str) -> tuple[str, ...]:
+    files = []
+    for n, url in enumerate(urls):
+        target = _target(output, prompt, job_id, url, n, len(urls))
+        client.download(url, target)
+        files.append(str(target))
+    return tuple(files)
+
+
+def _whole(seconds: float | None) -> float | None:
+    return int(seconds) if seconds is not None and seconds.is_integer() else seconds
 
 
 def _wait(client: Client, created: Answer, on_progress: OnProgress) -> Answer:

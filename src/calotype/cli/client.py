@@ -20,6 +20,8 @@ from calotype.kernel.errors import Problem
 TRIES = 4
 """Sendings of one request; the idempotency key makes them one job."""
 MEDIA_PATH = "/v1/media/"
+FAL_PATH = "/fal/"
+"""Below it a key is sent as programs written for fal send it."""
 
 
 class Unreachable(Failure):
@@ -128,7 +130,8 @@ class Client:
     def _call(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
         request = urllib.request.Request(self.url + path, body, headers, method=method)  # noqa: S310  (checked above)
         if self._key is not None:
-            request.add_header("authorization", f"Bearer {self._key}")
+            word = "Key" if path.startswith(FAL_PATH) else "Bearer"
+            request.add_header("authorization", f"{word} {self._key}")
         try:
             with self._opener.open(request, timeout=self._timeout_s) as response:
                 return Answer(_object(response.read()), {name.lower(): value for name, value in response.getheaders()})

@@ -1,4 +1,4 @@
-"""`calotype generate`: one picture or video, over HTTP like any client."""
+"""`calotype generate`: one picture, video or recording, over HTTP like any client."""
 
 import tempfile
 from collections.abc import Callable
@@ -22,11 +22,12 @@ def generate(
     prompt: Annotated[str, typer.Argument(help="What to make.")],
     model: Annotated[str, typer.Option(help="A model's id; auto takes the cheapest that fits.")] = "auto",
     operation: Annotated[
-        Literal["image", "video"] | None, typer.Option(help="What to make; by default what the model makes.")
+        Literal["image", "video", "speech", "music"] | None,
+        typer.Option(help="What to make; by default what the model makes."),
     ] = None,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT in pixels.")] = None,
-    seconds: Annotated[float | None, typer.Option(min=0, help="Length of a video.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="The same seed makes the same picture.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0, help="Length of a video or of music.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed makes the same again.")] = None,
     n: Annotated[int | None, typer.Option("--n", min=1, help="How many pictures.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File or folder; by default a file here.")
@@ -38,12 +39,14 @@ def generate(
     as_json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Make a picture or a video and save it. Without a server one runs for as long as this takes."""
+    """Make a picture, a video, speech or music and save it. Without a server one runs for as long as this takes."""
     wish = Wish(prompt=prompt, model=model, size=size, seconds=seconds, seed=seed, n=n)
-    if operation == "image" and seconds is not None:
-        raise typer.BadParameter("--seconds is for videos")
-    if operation == "video" and n is not None:
+    if operation in ("image", "speech") and seconds is not None:
+        raise typer.BadParameter("--seconds is for videos and music")
+    if operation not in (None, "image") and n is not None:
         raise typer.BadParameter("--n is for images")
+    if operation in ("speech", "music") and size is not None:
+        raise typer.BadParameter("--size is for images and videos")
 
     def work(client: Client) -> Made:
         return _make(client, wish, operation, output)
@@ -61,7 +64,8 @@ def generate(
 
 
 def _make(client: Client, wish: Wish, operation: Kind | None, output: Path | None) -> Made:
-    kind = operation or ("video" if wish.seconds is not None else kind_of(client, wish.model))
+    auto_video = wish.model == "auto" and wish.seconds is not None
+    kind = operation or ("video" if auto_video else kind_of(client, wish.model))
     with progress_bar() as bar:
         line = bar.add_task(kind, total=100 if kind == "video" else None)
         return make(client, wish, kind, output, lambda percent: bar.update(line, completed=percent))

@@ -59,14 +59,23 @@ async def test_a_failover_never_leaves_the_routes_that_the_policy_allowed(home) 
         assert other.submits == []
 
 
-async def test_a_job_nobody_takes_goes_round_twice_and_fails(home) -> None:
+async def test_a_job_nobody_takes_goes_round_twice_and_fails_while_its_caller_waits(home) -> None:
     fakes = [Fake(name, submit=lambda call: Failed(FailedKind.RETRY, "Busy.", retry_after_s=0.2)) for name in "ab"]
     async with home(*fakes) as h:
-        view = await h.ended(await h.send())
+        view = await h.ended(await h.send(at_once=True))
         assert view.problem.code.value == "unavailable"
         assert [len(fake.submits) for fake in fakes] == [2, 2]
         assert len({call.token for fake in fakes for call in fake.submits}) == 4
         assert await h.balance() == (GRANT_MICRO, 0)
+        await h.check()
+
+
+async def test_a_queued_job_is_offered_again_where_a_waiting_caller_would_have_been_told(home) -> None:
+    fake = Fake("a", submit=in_turn(no(FailedKind.RETRY), no(FailedKind.RETRY), DONE))
+    async with home(fake) as h:
+        view = await h.ended(await h.send(at_once=False))
+        assert view.state.value == "succeeded"
+        assert len(fake.submits) == 3
         await h.check()
 
 

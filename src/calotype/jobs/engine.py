@@ -42,6 +42,9 @@ from calotype.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+ROUNDS_AT_ONCE = 2
+ROUNDS_QUEUED = 5
+"""A caller who waits is told soon that nobody takes the job; a queued job has the patience of about half a minute."""
 MAX_TAGS = 20
 MAX_TAG_CHARS = 200
 
@@ -157,6 +160,7 @@ class Engine:
             request_id=context.request_id,
             media_s=context.retention.media_s,
             output=card.output,
+            rounds=ROUNDS_AT_ONCE if ask.at_once else ROUNDS_QUEUED,
             wants=ask.wants,
         )
         provider = where.routes[0].provider

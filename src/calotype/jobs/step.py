@@ -35,8 +35,6 @@ log = structlog.get_logger(__name__)
 
 R = TypeVar("R")
 
-ROUNDS = 2
-"""How often the whole list of routes is walked before a job that nobody takes fails."""
 GONE_GRACE_S = 30.0
 """How long a poll may answer "unknown" after the submit before it is believed."""
 WRITE_TRIES = 12
@@ -202,11 +200,11 @@ class Stepper:
 
     async def _try_later(self, job: JobRow, outcome: Failed, previous: Closing | None) -> JobView | None:
         """Put a job nobody took back into the queue, or give up after the rounds are used up."""
-        tries = ROUNDS * len(job.plan.routes)
-        if job.attempt >= tries or outcome.kind is not FailedKind.RETRY:
+        rounds = job.attempt // len(job.plan.routes)
+        if rounds >= job.plan.rounds or outcome.kind is not FailedKind.RETRY:
             return await self._failed(job, outcome, previous)
         pause_s = outcome.retry_after_s if outcome.retry_after_s is not None else 1.0
-        pause_s = min(max(pause_s, 0.2), 30.0)
+        pause_s = min(max(pause_s, 0.2 if rounds < 2 else 2.0 ** (rounds - 1)), 30.0)
         if job.state is JobState.QUEUED:
             job.attempt += 1  # the attempt never reached the point where it is recorded, but it counts
         await self._move(job, JobState.QUEUED, pause_s, closing=previous, route=0)

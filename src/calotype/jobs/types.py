@@ -40,6 +40,8 @@ class JobPlan(Struct, frozen=True):
     media_s: int | None = None
     output: str = ""
     """What kind of file is delivered: image, video or audio; anything else is not looked at."""
+    rounds: int = 2
+    """How often the whole list of routes is walked before a job that nobody takes fails."""
     wants: dict[str, Any] = {}
     """What the dialect needs again to encode the answer (`response_format`)."""
 

@@ -18,7 +18,7 @@ from calotype.kernel.outcome import Failed, FailedKind, Outcome, Pending
 from calotype.kernel.steps import FileRef, HttpRequest, HttpResponse, Parallel, Steps, TransportError
 from calotype.providers.answers import immediately, retry_after_s
 from calotype.providers.base import Call, Handle, Idempotency, MediaInputs, PollSchedule, Provider
-from calotype.providers.fal_answers import FAILURES, REFUSALS, delivered, failed, speaks
+from calotype.providers.fal_answers import FAILURES, REFUSALS, delivered, failed, speaks, typed
 from calotype.providers.fal_callbacks import keys_of, plausible, proven
 from calotype.providers.fal_calls import BASE_URL, bases, may_upload, upstream_input
 from calotype.settings import ProviderSettings
@@ -191,7 +191,8 @@ class Fal(Provider):
             return delivered(answer, handle["id"])
         if answer.status == 400 and b"still in progress" in answer.body[:1000]:
             return Pending(handle)
-        if not failure and (answer.status in _WAITING or not speaks(answer)):
+        passing = answer.status in (502, 503, 504) and not typed(answer)  # a gateway's word, not the runner's
+        if not failure and (answer.status in _WAITING or passing or not speaks(answer)):
             return self._waiting(answer)
         return failed(FAILURES, answer, self._key)
 

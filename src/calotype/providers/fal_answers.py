@@ -100,6 +100,12 @@ def delivered(answer: HttpResponse, request_id: str | None) -> Outcome:
     return Succeeded(outputs, data, cost=cost, warnings=_warnings(body), upstream_id=request_id)
 
 
+def typed(answer: HttpResponse) -> bool:
+    """Say whether fal itself names the error (§8): then it is the end of the request, whatever its status."""
+    body = answer.json()
+    return "x-fal-error-type" in answer.headers or (isinstance(body, dict) and "error_type" in body)
+
+
 def failed(table: tuple[Meaning, ...], answer: HttpResponse, secret: str, *, late: bool = False) -> Failed:
     """Return what an answer that is not a 2xx means; texts of models, which may quote the input, are left out."""
     said, context = _error(answer)

@@ -58,11 +58,12 @@ def test_generate_speaks_and_plays_beside_a_server(beside, tmp_path: Path) -> No
     assert said.returncode == 0, said.stderr
     assert json.loads(said.stdout)["model"] == "local/tts"
     played = beside(
-        "generate", "sad cello", "--model", "local/music", "--seconds", "5", "-o", "played.mp3", cwd=tmp_path
+        "generate", "sad cello", "--model", "local/music", "--seconds", "5", "-o", "played.wav", cwd=tmp_path
     )
     assert played.returncode == 0, played.stderr
     assert seconds(tmp_path / "said.mp3", "audio") > 0.3
-    assert 4.5 < seconds(tmp_path / "played.mp3", "audio") < 6
+    assert 4.5 < seconds(tmp_path / "played.wav", "audio") < 6
+    assert (tmp_path / "played.wav").read_bytes().startswith(b"RIFF")
     for wrong in (["--n", "2"], ["--size", "256x256"], ["--seconds", "3"]):
         refused = beside("generate", "no", "--operation", "speech", *wrong, cwd=tmp_path)
         assert refused.returncode == 2

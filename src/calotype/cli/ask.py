@@ -23,6 +23,8 @@ FAL_KINDS: dict[Kind, tuple[str, str]] = {
     "avatar": ("local/avatar", "text"),
 }
 """What is asked for as programs written for fal do it: the model of `auto`, and the field that takes the prompt."""
+FORMATS = ("mp3", "wav", "flac", "opus")
+"""Of recordings; the name of the file that is wanted may choose one."""
 OPERATIONS: dict[str, Kind] = {"text-to-speech": "speech", "text-to-music": "music"}
 OnProgress = Callable[[int], None]
 
@@ -126,7 +128,10 @@ def _make_queued(client: Client, wish: Wish, kind: Kind, output: Path | None) ->
     """Ask through the queue as fal's clients do: submit, look at the status until it has ended, fetch the result."""
     began_s = time.monotonic()
     model = FAL_KINDS[kind][0] if wish.model == "auto" else wish.model
-    created = client.post(f"/fal/queue/{quote(model)}", wish.fal_input(kind)).body
+    fields = wish.fal_input(kind)
+    if output is not None and kind != "avatar" and (suffix := output.suffix.lower()[1:]) in FORMATS:
+        fields["response_format"] = suffix
+    created = client.post(f"/fal/queue/{quote(model)}", fields).body
     job_id = created["request_id"]
     status = urlsplit(created["status_url"]).path  # of this server, by the address it is known to answer at
     try:

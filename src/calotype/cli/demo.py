@@ -123,7 +123,7 @@ def portrait() -> str:
         oval(x, 114, 13, 7, (245, 240, 235))
         oval(x, 114, 7, 7, (80, 50, 30))
     body = io.BytesIO()
-    image.filter(ImageFilter.GaussianBlur(2.2 * scale)).resize((512, 512), Image.Resampling.LANCZOS).save(body, "png")
+    image.filter(ImageFilter.GaussianBlur(0.9 * scale)).resize((512, 512), Image.Resampling.LANCZOS).save(body, "png")
     return f"data:image/png;base64,{base64.b64encode(body.getvalue()).decode()}"
 
 

@@ -32,6 +32,7 @@ from calotype.jobs.engine import Engine, table_cost
 from calotype.jobs.inputs import InputFiles
 from calotype.jobs.positions import Positions
 from calotype.jobs.reconcile import Reconciler
+from calotype.jobs.rows import Rows
 from calotype.jobs.runner import Runner
 from calotype.jobs.step import Stepper
 from calotype.jobs.types import FrozenRoute, JobView
@@ -106,9 +107,10 @@ class App:
         )  # fmt: skip
         self.inputs = InputFiles(inputs, self.uploads, self.store)
         self.deliverer = Deliverer(self.store, settings.media, self._guard_of)
+        rows = Rows(self.db, self.clock, bus=self.bus, lease_s=settings.engine.lease_s, on_end=self._ended)
         self.stepper = Stepper(
             self.db, self.clock, self.instance, self.runtimes, deliverer=self.deliverer, inputs=self.inputs,
-            bus=self.bus, settings=settings.engine, table_cost=self._table_cost, on_end=self._ended,
+            bus=self.bus, settings=settings.engine, rows=rows, table_cost=self._table_cost,
         )  # fmt: skip
         self.runner = Runner(
             self.db, self.clock, self.instance, stepper=self.stepper, bus=self.bus, settings=settings.engine,

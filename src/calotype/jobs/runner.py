@@ -13,7 +13,8 @@ from calotype.db import Database, Sql, Tx
 from calotype.events.bus import Bus
 from calotype.jobs.claim import NEXT_DUE, Claim
 from calotype.jobs.moves import Renew
-from calotype.jobs.step import FencedError, Stepper
+from calotype.jobs.rows import FencedError
+from calotype.jobs.step import Stepper
 from calotype.jobs.types import JobRow, JobView
 from calotype.kernel import points
 from calotype.kernel.clock import Clock

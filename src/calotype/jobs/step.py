@@ -8,23 +8,22 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable
-from typing import Any, TypeVar
 
 import msgspec
 import structlog
 
-from calotype.db import Command, Database
+from calotype.db import Database
 from calotype.events.bus import Bus
 from calotype.jobs.delivery import Deliverer, Delivery, NotYetError
 from calotype.jobs.inputs import InputFiles
-from calotype.jobs.moves import Begin, Closing, Move
-from calotype.jobs.settle import Settle, Verdict
-from calotype.jobs.types import FrozenRoute, JobRow, JobView, Result, json_text
+from calotype.jobs.moves import Begin, Closing
+from calotype.jobs.rows import FencedError, Rows
+from calotype.jobs.types import FrozenRoute, JobRow, JobView
 from calotype.kernel import points
 from calotype.kernel.clock import Clock
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import DataClass
-from calotype.kernel.ids import InstanceId, JobId
+from calotype.kernel.ids import InstanceId
 from calotype.kernel.job import JobState
 from calotype.kernel.outcome import NOT_ACCEPTED, Cost, Failed, FailedKind, Outcome, Pending, Succeeded
 from calotype.kernel.steps import FileRef, TransportError
@@ -33,11 +32,8 @@ from calotype.settings import EngineSettings
 
 log = structlog.get_logger(__name__)
 
-R = TypeVar("R")
-
 GONE_GRACE_S = 30.0
 """How long a poll may answer "unknown" after the submit before it is believed."""
-WRITE_TRIES = 12
 
 _outcome = msgspec.json.Decoder(Succeeded)
 
@@ -51,10 +47,6 @@ PROBLEM_OF: dict[FailedKind, Code] = {
     FailedKind.GONE: Code.UNAVAILABLE,
     FailedKind.UNKNOWN: Code.UPSTREAM_FAILED,
 }
-
-
-class FencedError(Exception):
-    """The job is not ours any more: stop and write nothing."""
 
 
 class Stepper:
@@ -71,8 +63,8 @@ class Stepper:
         inputs: InputFiles,
         bus: Bus,
         settings: EngineSettings,
+        rows: Rows,
         table_cost: Callable[[JobRow, FrozenRoute, int, dict[str, int]], int | None],
-        on_end: Callable[[JobView, FrozenRoute], None] | None = None,
     ) -> None:
         self._db = db
         self._clock = clock
@@ -83,11 +75,9 @@ class Stepper:
         self._bus = bus
         self._settings = settings
         self._table_cost = table_cost
-        self._on_end = on_end
-        self.payloads: dict[JobId, dict[str, Any]] = {}
-        """Inputs of PHI jobs, which are nowhere else."""
-        self.progress: dict[JobId, int] = {}
-        """Per cent done of jobs that are being worked on right now."""
+        self._rows = rows
+        self.payloads = rows.payloads
+        self.progress = rows.progress
 
     async def step(self, job: JobRow, *, recorded: bool = False) -> JobView | None:
         """Do the next thing for a job whose lease we hold; return its view if that ended it.
@@ -207,7 +197,7 @@ class Stepper:
         pause_s = min(max(pause_s, 0.2 if rounds < 2 else 2.0 ** (rounds - 1)), 30.0)
         if job.state is JobState.QUEUED:
             job.attempt += 1  # the attempt never reached the point where it is recorded, but it counts
-        await self._move(job, JobState.QUEUED, pause_s, closing=previous, route=0)
+        await self._rows.move(job, JobState.QUEUED, pause_s, closing=previous, route=0)
         return None
 
     # -- what came back --------------------------------------------------------------------------------------------
@@ -220,7 +210,7 @@ class Stepper:
         )
         job.handle = outcome.handle
         schedule = self._schedule(job)
-        await self._move(
+        await self._rows.move(
             job, JobState.RUNNING, outcome.poll_after_s or schedule.first_s, closing=closing,
             progress=_percent(outcome.progress),
         )  # fmt: skip
@@ -230,7 +220,7 @@ class Stepper:
     async def _poll(self, job: JobRow) -> JobView | None:
         runtime = self._runtimes.get(job.provider)
         if runtime is None or job.handle is None:
-            await self._move(job, JobState.RUNNING, 30.0)
+            await self._rows.move(job, JobState.RUNNING, 30.0)
             return None
         outcome = await runtime.poll(job.handle)
         waited_s = (self._clock.now_ms() - (job.started_at_ms or job.created_at_ms)) / 1000
@@ -241,13 +231,13 @@ class Stepper:
             closing = Closing(job.attempt, "accepted", handle=outcome.handle) if changed else None
             job.handle = outcome.handle
             pause_s = outcome.poll_after_s or self._pause(job, waited_s)
-            await self._move(job, JobState.RUNNING, pause_s, closing=closing, progress=_percent(outcome.progress))
+            await self._rows.move(job, JobState.RUNNING, pause_s, closing=closing, progress=_percent(outcome.progress))
             return None
         waiting = outcome.kind in (FailedKind.RETRY, FailedKind.AUTH, FailedKind.QUOTA, FailedKind.UNKNOWN)
         if waiting or (outcome.kind is FailedKind.GONE and waited_s < GONE_GRACE_S):
             self._note(job, job.frozen_route, outcome)
             pause_s = outcome.retry_after_s or self._pause(job, waited_s)
-            await self._move(job, JobState.RUNNING, pause_s)
+            await self._rows.move(job, JobState.RUNNING, pause_s)
             return None
         return await self._failed(job, outcome)
 
@@ -286,7 +276,7 @@ class Stepper:
         waited_s = (self._clock.now_ms() - (job.started_at_ms or job.created_at_ms)) / 1000
         if waited_s > self._settings.ambiguous_grace_s:
             return await self._failed(job, _ambiguous())
-        await self._move(job, JobState.SUBMITTING, self._pause(job, waited_s))
+        await self._rows.move(job, JobState.SUBMITTING, self._pause(job, waited_s))
         return None
 
     # -- deliver ---------------------------------------------------------------------------------------------------
@@ -319,8 +309,8 @@ class Stepper:
         closing = Closing(job.attempt, "done", upstream_id=outcome.upstream_id, cost=cost)
         if outcome.outputs and not delivery.artifacts and not delivery.inline:
             problem = Problem(Code.UPSTREAM_FAILED, "The upstream's result could not be fetched.", retryable=False)
-            return await self._end(job, JobState.FAILED, problem=problem, closing=closing)
-        return await self._end(job, JobState.SUCCEEDED, delivery=delivery, closing=closing)
+            return await self._rows.end(job, JobState.FAILED, problem=problem, closing=closing)
+        return await self._rows.end(job, JobState.SUCCEEDED, delivery=delivery, closing=closing)
 
     def _cost(self, job: JobRow, outcome: Succeeded, delivery: Delivery) -> Cost | None:
         """Return what the upstream bills: its own word, or, where that is no money, the tables' beside it."""
@@ -335,14 +325,14 @@ class Stepper:
 
     async def _record(self, job: JobRow, outcome: Succeeded) -> None:
         lease_ms = int(self._settings.lease_s * 1000)
-        await self._move(job, JobState.STORING, lease_ms / 1000, outcome=outcome, keep=True)
+        await self._rows.move(job, JobState.STORING, lease_ms / 1000, outcome=outcome, keep=True)
 
     async def _store_later(self, job: JobRow, outcome: Succeeded, error: NotYetError) -> JobView | None:
         log.warning("store_again", job_id=job.id, reason=error.reason)
         pause_s = error.retry_after_s if error.retry_after_s is not None else 2.0
         carried = job.data_class is DataClass.GENERAL and all(o.url is not None for o in outcome.outputs)
         if carried:
-            await self._move(job, JobState.STORING, min(pause_s, 30.0), outcome=outcome)
+            await self._rows.move(job, JobState.STORING, min(pause_s, 30.0), outcome=outcome)
             return None
         for tried in range(3):  # bytes in memory cannot be written down: try here, under the renewed lease
             await asyncio.sleep(min(pause_s, 2.0) * (tried + 1))
@@ -384,7 +374,7 @@ class Stepper:
         """End a job whose work has stopped because somebody asked for it."""
         problem = Problem(Code.CANCELED, "The job was canceled; nothing was charged.", retryable=False)
         closing = Closing(job.attempt, "failed", error="canceled") if job.state is not JobState.QUEUED else None
-        return await self._end(job, JobState.CANCELED, problem=problem, closing=closing)
+        return await self._rows.end(job, JobState.CANCELED, problem=problem, closing=closing)
 
     async def _failed(self, job: JobRow, outcome: Failed, previous: Closing | None = None) -> JobView | None:
         self._note(job, job.frozen_route, outcome)
@@ -399,88 +389,9 @@ class Stepper:
         return await self._fail(job, problem, closing)
 
     async def _fail(self, job: JobRow, problem: Problem, closing: Closing | None) -> JobView | None:
-        return await self._end(job, JobState.FAILED, problem=problem, closing=closing)
-
-    async def _end(
-        self,
-        job: JobRow,
-        state: JobState,
-        *,
-        delivery: Delivery | None = None,
-        problem: Problem | None = None,
-        closing: Closing | None = None,
-    ) -> JobView | None:
-        """Settle, tell who waits, and return the view that was just made true."""
-        now_ms = self._clock.now_ms()
-        settle = Settle(
-            job_id=job.id, org_id=job.org_id, key_id=job.key_id, state=state, now_ms=now_ms, lease_n=job.lease_n,
-            charged_micro=0 if delivery is None else delivery.charged_micro,
-            result=None if delivery is None else _kept(job, delivery.result), problem=problem,
-            artifacts=() if delivery is None else delivery.artifacts, closing=closing,
-        )  # fmt: skip
-        verdict = await self._insist(settle, job.id)
-        self.payloads.pop(job.id, None)
-        self.progress.pop(job.id, None)
-        if verdict is not Verdict.DONE:
-            raise FencedError
-        job.state, job.finished_at_ms, job.charged_micro = state, now_ms, settle.charged_micro
-        job.error = None if problem is None else problem.as_dict()
-        job.result = None if delivery is None else delivery.result
-        job.progress = 100 if state is JobState.SUCCEEDED else job.progress
-        view = JobView(job, settle.artifacts, () if delivery is None else delivery.inline)
-        self._bus.changed(job.id)
-        if self._on_end is not None:
-            self._on_end(view, job.frozen_route)
-        return view
-
-    async def _insist(self, command: Command[R], job_id: JobId) -> R:
-        """Commit what would be lost otherwise; a database that cannot write is asked again while the lease is kept."""
-        for tried in range(WRITE_TRIES):
-            try:
-                return await self._db.submit(command)
-            except Problem as problem:
-                if problem.code is not Code.UNAVAILABLE or tried == WRITE_TRIES - 1:
-                    raise
-                log.warning("write_again", job_id=job_id, command=type(command).__name__, tried=tried + 1)
-                await asyncio.sleep(min(0.25 * 2**tried, 5.0))
-        raise AssertionError("the loop above returns or raises")
+        return await self._rows.end(job, JobState.FAILED, problem=problem, closing=closing)
 
     # -- small parts -----------------------------------------------------------------------------------------------
-
-    async def _move(
-        self,
-        job: JobRow,
-        state: JobState,
-        pause_s: float,
-        *,
-        closing: Closing | None = None,
-        progress: int | None = None,
-        route: int | None = None,
-        outcome: Succeeded | None = None,
-        keep: bool = False,
-    ) -> None:
-        now_ms = self._clock.now_ms()
-        next_at_ms = min(now_ms + int(pause_s * 1000), max(job.deadline_at_ms, now_ms))
-        phi = job.data_class is DataClass.PHI  # stays with us: the row is due only when we are dead
-        kept = keep or phi
-        due_ms = now_ms + int(self._settings.lease_s * 1000) if phi else next_at_ms
-        move = Move(
-            job_id=job.id, lease_n=job.lease_n, state=state, now_ms=now_ms, next_at_ms=due_ms,
-            progress=job.progress if progress is None else max(progress, job.progress), route=route,
-            provider=None if route is None else job.plan.routes[route].provider,
-            outcome=None if outcome is None else json_text(outcome), keep=kept, closing=closing,
-            attempt=job.attempt,
-        )  # fmt: skip
-        telling = closing is not None or outcome is not None
-        if not await (self._insist(move, job.id) if telling else self._db.submit(move)):
-            raise FencedError
-        job.state, job.next_at_ms, job.progress = state, next_at_ms, move.progress
-        if route is not None:
-            job.route, job.provider = route, job.plan.routes[route].provider
-        if state is not JobState.STORING:
-            self._bus.changed(job.id)
-        if not kept:
-            self._bus.due()
 
     def _schedule(self, job: JobRow) -> PollSchedule:
         runtime = self._runtimes.get(job.provider)
@@ -511,11 +422,6 @@ def _detail(job: JobRow, outcome: Failed) -> str:
     if job.data_class is DataClass.PHI:
         return outcome.kind.value
     return f"{outcome.kind.value}: {outcome.detail or outcome.message}"[:500]
-
-
-def _kept(job: JobRow, result: Result) -> Result:
-    """Return what of a result is written down: of a PHI request its usage only, for texts and warnings quote it."""
-    return Result(usage=result.usage) if job.data_class is DataClass.PHI else result
 
 
 async def _written_down(recording: "asyncio.Task[None] | None") -> None:

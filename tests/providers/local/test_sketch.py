@@ -255,3 +255,8 @@ def test_a_film_out_of_bounds_is_refused(wrong: dict[str, int]) -> None:
     asked = {"seed": 1, "width": 320, "height": 256, "seconds": 1, "fps": 8} | wrong
     with pytest.raises(ValueError, match="refused"):
         render_video("a hill", **asked)
+
+
+def test_a_drawing_the_rasteriser_gives_up_on_at_one_size_is_drawn_all_the_same() -> None:
+    made = render("a yellow bicycle beside a house in autumn", seed=8, width=840, height=600)
+    assert {placement.art for placement in made.placed} >= {"bicycle", "house"}

@@ -34,6 +34,9 @@ class Drawing(msgspec.Struct, frozen=True):
         return (right - left) / (bottom - top)
 
 
+_LARGER = 24
+
+
 def drawing(art: str, tone: Tone = "medium") -> Drawing:
     """Give the art of one subject, whole: a head gets its body, a boat loses the waves it was drawn with."""
     words = vocabulary()
@@ -48,17 +51,29 @@ def drawing(art: str, tone: Tone = "medium") -> Drawing:
 
 
 def rasterise(source: Drawing, height: int) -> Image.Image:
-    """Draw vector art so that its box is `height` pixels tall."""
+    """Draw vector art so that its box is `height` pixels tall.
+
+    The rasteriser gives up on a few filters at single sizes; those are drawn a little larger and shrunk.
+    """
     left, top, right, bottom = source.box
     wide, tall = right - left, bottom - top
-    width = max(2, round(height * wide / tall))
     height = max(2, height)
-    markup = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="{left:g} {top:g} {wide:g} {tall:g}" preserveAspectRatio="none">{source.svg}</svg>'
-    )
-    png = resvg_py.svg_to_bytes(svg_string=markup, skip_system_fonts=True)
-    return Image.open(io.BytesIO(png)).convert("RGBA")
+    wanted = (max(2, round(height * wide / tall)), height)
+    for more in range(_LARGER):
+        size = (wanted[0] + more, wanted[1] + more)
+        markup = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{size[0]}" height="{size[1]}" '
+            f'viewBox="{left:g} {top:g} {wide:g} {tall:g}" preserveAspectRatio="none">{source.svg}</svg>'
+        )
+        try:
+            png = resvg_py.svg_to_bytes(svg_string=markup, skip_system_fonts=True)
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # a panic is no Exception, and no name is exported for it
+                raise
+            continue
+        image = Image.open(io.BytesIO(png)).convert("RGBA")
+        return image if size == wanted else image.resize(wanted, Image.Resampling.LANCZOS)
+    return Image.new("RGBA", wanted)
 
 
 def illuminate(image: Image.Image, light: RGB, haze: RGB, *, depth: float, rim: RGB, from_right: bool,

@@ -1,7 +1,7 @@
 """Waiting jobs, inserted directly, and a provider that answers a poll at once."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from calotype.jobs.types import FrozenRoute, JobPlan, json_text
 from calotype.kernel.generation import DataClass, Operation, Region
 from calotype.kernel.ids import JobId, new_job_id
 from calotype.kernel.job import JobState
-from calotype.kernel.outcome import Outcome, Pending
-from calotype.providers.base import Call, Handle, Idempotency, MediaInputs, PollSchedule
+from calotype.kernel.outcome import Delta, Outcome, Pending
+from calotype.providers.base import Call, Handle, Idempotency, MediaInputs, PollSchedule, unheard
 
 NAME = "bench_wait"
 FAR_S = 30 * 24 * 3600
@@ -75,13 +75,18 @@ class Instant:
     output_hosts: frozenset[str] = frozenset()
     max_in_progress = 1_000_000
     cancellable = False
+    callbacks = False
 
     def __init__(self, marks: Path) -> None:
         self._marks = marks
         self._polls = 0
 
     async def submit(
-        self, call: Call, on_commit: Callable[[], Awaitable[None]], on_progress: Callable[[float], None]
+        self,
+        call: Call,
+        on_commit: Callable[[], Awaitable[None]],
+        on_progress: Callable[[float], None],
+        on_delta: Callable[[Delta], None] = unheard,
     ) -> Outcome:
         """Nothing is ever submitted here."""
         raise NotImplementedError
@@ -101,6 +106,10 @@ class Instant:
     async def lookup(self, call: Call) -> Outcome | None:  # noqa: ARG002
         """Nothing is known."""
         return None
+
+    async def callback(self, headers: Mapping[str, str], body: bytes, handle: Handle, upstream_id: str) -> bool:  # noqa: ARG002
+        """Nothing calls."""
+        return False
 
     async def close(self) -> None:
         """Nothing is open."""

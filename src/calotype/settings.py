@@ -55,6 +55,8 @@ class ProviderSettings(Section):
 
     kind: str | None = None
     api_key: SecretStr | None = None
+    api_keys: list[SecretStr] = []
+    """Further credentials of the same kind: calls take turns, and one that is refused or used up rests a while."""
     base_url: str | None = None
     regions: list[str] = ["*"]
     phi: PhiAgreement | None = None
@@ -66,6 +68,12 @@ class ProviderSettings(Section):
     connect_timeout_s: float = Field(default=5.0, gt=0, le=60)
     read_timeout_s: float = Field(default=180.0, gt=0, le=3600)
     pool_size: int = Field(default=500, ge=1, le=10_000)
+
+    @property
+    def credentials(self) -> list[SecretStr | None]:
+        """Every credential once, in the order they are written; one None where there is none."""
+        given = [key for key in (self.api_key, *self.api_keys) if key is not None]
+        return list({key.get_secret_value(): key for key in given}.values()) or [None]
 
     @field_validator("regions")
     @classmethod

@@ -54,7 +54,7 @@ def build() -> App:
     runtimes = build_runtimes(settings, scratch_dir=settings.data_dir / "media" / "tmp")
     for idempotency in Idempotency:
         name = f"polled-{idempotency.name.lower()}"
-        runtimes[name] = Driven(Polled(name, base_url, idempotency), Upstream(name), max_in_progress=100)
+        runtimes[name] = Driven([Polled(name, base_url, idempotency)], Upstream(name), max_in_progress=100)
     return App(settings, runtimes=runtimes)
 
 

@@ -3,11 +3,11 @@
 import asyncio
 import base64
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
-from calotype.kernel.outcome import Failed, FailedKind, Outcome, Output, Pending, Succeeded
+from calotype.kernel.outcome import Delta, Failed, FailedKind, Outcome, Output, Pending, Succeeded
 from calotype.kernel.steps import MaybeSent
-from calotype.providers.base import Call, Handle, Idempotency, MediaInputs, PollSchedule
+from calotype.providers.base import Call, Handle, Idempotency, MediaInputs, PollSchedule, unheard
 from calotype.sandbox.upstream import picture_of
 
 TEMPERS = (
@@ -53,6 +53,7 @@ class Upstream:
     schedule = PollSchedule(0.005, 1.2, 0.02)
     max_in_progress = 4
     cancellable = False
+    callbacks = False
 
     def __init__(self, world: World, name: str, idempotency: Idempotency) -> None:
         self.world = world
@@ -60,7 +61,11 @@ class Upstream:
         self.idempotency = idempotency
 
     async def submit(
-        self, call: Call, on_commit: Callable[[], Awaitable[None]], on_progress: Callable[[float], None]
+        self,
+        call: Call,
+        on_commit: Callable[[], Awaitable[None]],
+        on_progress: Callable[[float], None],
+        on_delta: Callable[[Delta], None] = unheard,
     ) -> Outcome:
         await on_commit()
         about = f"{call.input['prompt']}/{self.name}/{call.attempt}"  # never the ids, which are new in every run
@@ -121,6 +126,9 @@ class Upstream:
         if (call.job_id, self.name, call.token) in self.world.works:
             return Pending(handle={"about": about, "left": 0, "temper": "polled"})
         return None
+
+    async def callback(self, headers: Mapping[str, str], body: bytes, handle: Handle, upstream_id: str) -> bool:
+        return False
 
     async def close(self) -> None:
         return None

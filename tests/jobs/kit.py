@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from calotype.jobs.engine import Ask
 from calotype.jobs.types import JobView
 from calotype.kernel.clock import SystemClock
 from calotype.kernel.generation import Context, DataClass, Generation, KeyClass, Operation
-from calotype.kernel.outcome import Outcome, Output, Pending, Succeeded
-from calotype.providers.base import Call, Handle, Idempotency, MediaInputs, PollSchedule
+from calotype.kernel.outcome import Delta, Outcome, Output, Pending, Succeeded
+from calotype.providers.base import Call, Handle, Idempotency, MediaInputs, PollSchedule, unheard
 from calotype.sandbox.upstream import picture_of
 from calotype.settings import EngineSettings, LimitSettings, MediaSettings, PhiAgreement, ProviderSettings, Settings
 from faults.invariants import broken_rules
@@ -43,6 +43,7 @@ class Fake:
 
     kind = "fake"
     media_inputs = MediaInputs.URL
+    callbacks = False
     output_hosts: frozenset[str] = frozenset()
 
     def __init__(
@@ -71,7 +72,11 @@ class Fake:
         self._commits = commits
 
     async def submit(
-        self, call: Call, on_commit: Callable[[], Awaitable[None]], on_progress: Callable[[float], None]
+        self,
+        call: Call,
+        on_commit: Callable[[], Awaitable[None]],
+        on_progress: Callable[[float], None],
+        on_delta: Callable[[Delta], None] = unheard,
     ) -> Outcome:
         if self._commits:
             await on_commit()
@@ -90,6 +95,9 @@ class Fake:
     async def lookup(self, call: Call) -> Outcome | None:
         self.lookups.append(call)
         return await _value(self._lookup(call))
+
+    async def callback(self, headers: Mapping[str, str], body: bytes, handle: Handle, upstream_id: str) -> bool:
+        return False
 
     async def close(self) -> None:
         return None

@@ -191,7 +191,7 @@ def test_a_canceled_job_is_stopped_at_fal_and_refunded(
 @pytest.fixture
 async def driven(fal: FalEmulator) -> AsyncIterator[Driven]:
     settings = ProviderSettings(api_key=SecretStr("sandbox:key"), base_url=f"{fal.url}/queue")
-    runtime = Driven(Fal("fal", settings), Upstream("fal"), max_in_progress=10)
+    runtime = Driven([Fal("fal", settings)], Upstream("fal"), max_in_progress=10)
     yield runtime
     await runtime.close()
 
@@ -225,7 +225,7 @@ async def test_a_locked_or_unknown_account_is_the_operators_trouble(
     fal: FalEmulator, key: str, kind: FailedKind
 ) -> None:
     settings = ProviderSettings(api_key=SecretStr(key), base_url=f"{fal.url}/queue")
-    runtime = Driven(Fal("fal", settings), Upstream("fal"), max_in_progress=10)
+    runtime = Driven([Fal("fal", settings)], Upstream("fal"), max_in_progress=10)
 
     async def on_commit() -> None:
         return None

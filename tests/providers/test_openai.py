@@ -324,7 +324,7 @@ async def submitted(base_url: str, call_: Call | None = None) -> tuple[Outcome, 
         nonlocal commits
         commits += 1
 
-    runtime = Driven(provider(base_url=base_url), Upstream("openai"), max_in_progress=10)
+    runtime = Driven([provider(base_url=base_url)], Upstream("openai"), max_in_progress=10)
     try:
         return await runtime.submit(call_ or call(), on_commit, lambda fraction: None), commits
     finally:

@@ -58,7 +58,7 @@ def test_the_same_key_is_answered_again_and_billed_once(client: openai.OpenAI, e
 
 async def asked(emulator: OpenAIImages, prompt: str, key: str = "sk-sandbox", model: str = "gpt-image-2") -> Outcome:
     settings = ProviderSettings(api_key=SecretStr(key), base_url=f"{emulator.url}/v1")
-    runtime = Driven(OpenAI("openai", settings), Upstream("openai"), max_in_progress=1)
+    runtime = Driven([OpenAI("openai", settings)], Upstream("openai"), max_in_progress=1)
 
     async def on_commit() -> None:
         return None

@@ -58,6 +58,7 @@ def build(origin: str, file: CardFile, providers: Mapping[str, ProviderSettings]
         outputs=file.outputs,
         price=file.price,
         warnings=_warnings(file),
+        csv_rows=tuple(file.csv_rows),
     )
     _check_life(origin, card)
     return _priced(origin, card, pricing)

@@ -87,7 +87,8 @@ class Card(Struct, frozen=True, eq=False):
     """A model as clients see it. `origin` is the file it was read from, `example` an input that works.
 
     `count` names the field that asks for several outputs; `outputs` is how many each of them makes. `price` is an
-    explicit retail rule; without it the price is the route's cost plus the margin.
+    explicit retail rule; without it the price is the route's cost plus the margin. `csv_rows` are the rows of the
+    reference list of models that this card stands for.
     """
 
     id: str
@@ -113,6 +114,7 @@ class Card(Struct, frozen=True, eq=False):
     outputs: int = 1
     price: AnyRule | None = None
     warnings: tuple[str, ...] = ()
+    csv_rows: tuple[int, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

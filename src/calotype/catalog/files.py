@@ -72,6 +72,8 @@ class CardFile(Struct, frozen=True, forbid_unknown_fields=True):
     count: str | None = None
     outputs: int = 1
     price: AnyRule | None = None
+    csv_rows: list[int] = []
+    """Rows of the reference list of models that this card stands for, the first row being 1."""
     routes: list[RouteFile] = []
 
 

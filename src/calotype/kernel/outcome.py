@@ -1,7 +1,7 @@
 """What a provider says about a call: still working, done, or failed and in which way."""
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -93,6 +93,20 @@ class Failed(Struct, frozen=True, tag="failed"):
     field: str | None = None
     retry_after_s: float | None = None
     cost: Cost | None = None
+
+
+class Delta(Struct, frozen=True):
+    """A piece of a result that is shown while the work goes on; the outcome at the end holds the whole.
+
+    `chat`: `data` is the `delta` of an OpenAI chat chunk (`content`, `reasoning`, `tool_calls` with `index`).
+    `preview`: `body` is a picture of `content_type` as it stands; the next one replaces it. `event`: `data` is a whole
+    event in the upstream model's own words (fal's stream).
+    """
+
+    kind: Literal["chat", "preview", "event"]
+    data: dict[str, Any] = {}
+    body: bytes = b""
+    content_type: str = ""
 
 
 Outcome = Pending | Succeeded | Failed

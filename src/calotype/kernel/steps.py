@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
+from calotype.kernel.outcome import Delta
+
 T = TypeVar("T")
 
 
@@ -86,7 +88,45 @@ class Parallel(Struct, frozen=True):
     requests: tuple[HttpRequest, ...]
 
 
-Step = HttpRequest | Wait | Parallel
+class Listen(Struct, frozen=True):
+    """A request whose answer may be a stream of server-sent events; the answer is an `HttpResponse`.
+
+    With status 2xx and `text/event-stream` its body is empty and the events follow through `Next`; any other answer
+    comes whole. One stream at a time; a new step that sends closes it, and so does the conversation's end.
+    """
+
+    request: HttpRequest
+
+
+class Next(Struct, frozen=True):
+    """Wait for the next event of the stream: a `ServerEvent`, or None after its end.
+
+    A stream that breaks off throws `MaybeSent`. Comments (`: keep-alive`) are passed over.
+    """
+
+
+class ServerEvent(Struct, frozen=True):
+    """One server-sent event: its `data` lines joined, its name (`message` where it has none) and its id."""
+
+    data: str
+    event: str = "message"
+    id: str | None = None
+
+    def json(self) -> Any:
+        """Decode the data as JSON; None when it is not JSON."""
+        try:
+            return msgspec.json.decode(self.data)
+        except msgspec.DecodeError:
+            return None
+
+
+class Emit(Struct, frozen=True):
+    """Show a piece of the result to whoever listens; answered by None."""
+
+    delta: Delta
+
+
+Step = HttpRequest | Wait | Parallel | Listen | Next | Emit
 Steps = Generator[Step, Any, T]
 
 

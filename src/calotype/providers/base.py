@@ -4,14 +4,14 @@ An adapter describes the conversation with its upstream and does no I/O (`caloty
 `Runtime`: adapters are driven into one, tools of this machine and worker fleets are one by themselves.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum, StrEnum, auto
 from typing import Any, Protocol
 
 from msgspec import Struct
 
 from calotype.kernel.generation import DataClass, Operation
-from calotype.kernel.outcome import Outcome
+from calotype.kernel.outcome import Delta, Outcome
 from calotype.kernel.steps import FileRef, Steps
 
 Handle = dict[str, Any]
@@ -51,7 +51,9 @@ class Call(Struct, frozen=True):
     """One attempt of a job at one route, in the upstream's own field names.
 
     `token` is the same for every re-send of this attempt and for no other. `files` holds the input's media, by field,
-    for providers that take files. `outputs` is how many files are expected.
+    for providers that take files. `outputs` is how many files are expected. `stream` says that somebody listens to the
+    pieces of the result (`Emit`). `callback_url` is an address of ours where the upstream may say that it is done, None
+    where this server has none that the upstream could reach; it names this attempt and is good for nothing else.
     """
 
     job_id: str
@@ -63,6 +65,8 @@ class Call(Struct, frozen=True):
     outputs: int = 1
     files: dict[str, tuple[FileRef, ...]] = {}
     data_class: DataClass = DataClass.GENERAL
+    stream: bool = False
+    callback_url: str | None = None
 
 
 class Provider(Protocol):
@@ -78,6 +82,8 @@ class Provider(Protocol):
     media_inputs: MediaInputs
     schedule: PollSchedule
     output_hosts: frozenset[str]
+    callbacks: bool = False
+    """Whether it takes `Call.callback_url`, and `callback` proves what arrives there."""
 
     def submit(self, call: Call) -> Steps[Outcome]:
         """Start the work; an upstream that answers at once returns the end."""
@@ -95,12 +101,25 @@ class Provider(Protocol):
         """Find a call by its token (only with `Idempotency.LOOKUP`); None when the upstream does not know it."""
         ...
 
+    def callback(self, headers: Mapping[str, str], body: bytes, upstream_id: str) -> Steps[bool]:  # noqa: ARG002
+        """Say whether the upstream itself sent this word about the call it knows as `upstream_id`.
+
+        Header names are lower case. It is a hint: a True makes the job due, and what the poll then reads is the truth.
+        """
+        yield from ()
+        return False
+
+
+def unheard(delta: Delta) -> None:
+    """Take a piece of a result that nobody listens to."""
+
 
 class Runtime(Protocol):
     """A provider the middle can run.
 
     `on_commit` is awaited just before the first request that costs money, and raises when the job is no longer ours.
-    `on_progress` takes a fraction between 0 and 1. Cancelling the awaiting task stops the work where that is possible.
+    `on_progress` takes a fraction between 0 and 1, `on_delta` pieces of the result as they come. Cancelling the
+    awaiting task stops the work where that is possible.
     """
 
     name: str
@@ -112,9 +131,15 @@ class Runtime(Protocol):
     max_in_progress: int
     cancellable: bool
     """Whether cancelling the task of a running `submit` really stops the work without a bill."""
+    callbacks: bool
+    """Whether the upstream can be given an address to call when it is done."""
 
     async def submit(
-        self, call: Call, on_commit: Callable[[], Awaitable[None]], on_progress: Callable[[float], None]
+        self,
+        call: Call,
+        on_commit: Callable[[], Awaitable[None]],
+        on_progress: Callable[[float], None],
+        on_delta: Callable[[Delta], None] = unheard,
     ) -> Outcome:
         """Start the work."""
         ...
@@ -129,6 +154,10 @@ class Runtime(Protocol):
 
     async def lookup(self, call: Call) -> Outcome | None:
         """Find a call by its token."""
+        ...
+
+    async def callback(self, headers: Mapping[str, str], body: bytes, handle: Handle, upstream_id: str) -> bool:
+        """Say whether a word that arrived at the callback address is the upstream's own."""
         ...
 
     async def close(self) -> None:

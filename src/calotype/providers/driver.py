@@ -1,25 +1,34 @@
 """Performs the steps an adapter yields: the only place where a provider's conversation meets a socket."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from calotype.http import Upstream
+from calotype.http.events import server_events
 from calotype.kernel import points
-from calotype.kernel.outcome import Failed, FailedKind, Outcome
+from calotype.kernel.outcome import Delta, Failed, FailedKind, Outcome, Pending
 from calotype.kernel.steps import (
     AnswerTooLarge,
+    Emit,
     HttpRequest,
     HttpResponse,
+    Listen,
     MaybeSent,
+    Next,
     NotSent,
     Parallel,
+    ServerEvent,
     Step,
     Steps,
     TransportError,
     Wait,
 )
-from calotype.providers.base import Call, Handle, Provider
+from calotype.providers.base import Call, Handle, Provider, unheard
+from calotype.providers.credentials import Ring
 
 T = TypeVar("T")
 
@@ -33,7 +42,12 @@ async def _nothing() -> None:
     return None
 
 
-async def drive(steps: Steps[T], upstream: Upstream, on_commit: Callable[[], Awaitable[None]] = _nothing) -> T:
+async def drive(
+    steps: Steps[T],
+    upstream: Upstream,
+    on_commit: Callable[[], Awaitable[None]] = _nothing,
+    on_delta: Callable[[Delta], None] = unheard,
+) -> T:
     """Run a conversation to its end.
 
     The submission is recorded (`on_commit`) just before the first request that costs money. A transport failure is
@@ -43,66 +57,117 @@ async def drive(steps: Steps[T], upstream: Upstream, on_commit: Callable[[], Awa
         TransportError: an exchange failed and the adapter did not turn it into an outcome.
 
     """
-    answer: Any = None
-    error: TransportError | None = None
-    committed = False
-    for _ in range(MAX_STEPS):
-        try:
-            step: Step = steps.throw(error) if error is not None else steps.send(answer)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        answer, error = None, None
-        commits = isinstance(step, HttpRequest) and step.commits
-        if commits and not committed:
-            committed = True
-            await on_commit()
-            points.reach("submit.recorded")
-        try:
-            answer = await _perform(step, upstream)
-        except TransportError as failure:
-            error = failure
-        if commits:
-            points.reach("submit.answered")
+    async with _Exchanges(upstream, on_delta) as exchanges:
+        answer: Any = None
+        error: TransportError | None = None
+        committed = False
+        while exchanges.count <= MAX_STEPS:
+            try:
+                step: Step = steps.throw(error) if error is not None else steps.send(answer)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            answer, error = None, None
+            commits = _commits(step)
+            if commits and not committed:
+                committed = True
+                await on_commit()
+                points.reach("submit.recorded")
+            try:
+                answer = await exchanges.perform(step, commits=commits)
+            except TransportError as failure:
+                error = failure
+            if commits:
+                points.reach("submit.answered")
     raise RuntimeError("an adapter did not come to an end")
 
 
-async def _perform(step: Step, upstream: Upstream) -> HttpResponse | tuple[HttpResponse, ...] | None:
-    match step:
-        case HttpRequest():
-            if not step.commits or points.on_point is None:
-                return await upstream.perform(step)
-            return await _observed(step, upstream)
-        case Wait(seconds=seconds):
-            await asyncio.sleep(min(seconds, MAX_WAIT_S))
-            return None
-        case Parallel(requests=requests):
-            if any(request.commits for request in requests):
-                raise RuntimeError("a request that commits cannot be one of several")
-            return tuple(await asyncio.gather(*(upstream.perform(request) for request in requests)))
+def _commits(step: Step) -> bool:
+    request = step.request if isinstance(step, Listen) else step
+    return isinstance(request, HttpRequest) and request.commits
 
 
-async def _observed(step: HttpRequest, upstream: Upstream) -> HttpResponse:
+class _Exchanges:
+    """The exchanges of one conversation, and the stream that is open."""
+
+    def __init__(self, upstream: Upstream, on_delta: Callable[[Delta], None]) -> None:
+        self.count = 0
+        self._upstream = upstream
+        self._on_delta = on_delta
+        self._open = AsyncExitStack()
+        self._events: AsyncIterator[ServerEvent] | None = None
+
+    async def __aenter__(self) -> "_Exchanges":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._open.aclose()
+
+    async def perform(self, step: Step, *, commits: bool) -> Any:
+        """Do one step; reading an open stream and showing a piece of it count as none."""
+        match step:
+            case Next():
+                return None if self._events is None else await anext(self._events, None)
+            case Emit(delta=delta):
+                self._on_delta(delta)
+                return None
+            case _:
+                self.count += 1
+                await self._open.aclose()
+                self._events = None
+                send = self._send(step)
+                return await (_observed(send) if commits and points.on_point is not None else send)
+
+    async def _send(self, step: Step) -> HttpResponse | tuple[HttpResponse, ...] | None:
+        match step:
+            case HttpRequest():
+                return await self._upstream.perform(step)
+            case Listen(request=request):
+                return await self._listen(request)
+            case Parallel(requests=requests):
+                if any(request.commits for request in requests):
+                    raise RuntimeError("a request that commits cannot be one of several")
+                return tuple(await asyncio.gather(*(self._upstream.perform(request) for request in requests)))
+            case Wait(seconds=seconds):
+                await asyncio.sleep(min(seconds, MAX_WAIT_S))
+        return None
+
+    async def _listen(self, request: HttpRequest) -> HttpResponse:
+        streamed = await self._open.enter_async_context(self._upstream.stream(request))
+        events = streamed.headers.get("content-type", "").partition(";")[0].strip().lower() == "text/event-stream"
+        if events and 200 <= streamed.status < 300:
+            self._events = server_events(streamed.chunks(), self._upstream.name)
+            return HttpResponse(streamed.status, streamed.headers)
+        body = b"".join([chunk async for chunk in streamed.chunks()])
+        await self._open.aclose()
+        return HttpResponse(streamed.status, streamed.headers, body)
+
+
+async def _observed(sending: Awaitable[T]) -> T:
     """Perform a committing request with a point after it left, before its answer is used (tests only)."""
-    task = asyncio.ensure_future(upstream.perform(step))
+    task = asyncio.ensure_future(sending)
     await asyncio.wait((task,), timeout=ON_ITS_WAY_S)
     points.reach("submit.sent")
     return await task
 
 
 class Driven:
-    """An HTTP adapter as a `Runtime`."""
+    """An HTTP adapter as a `Runtime`: one for each credential of the instance, over the same connections."""
 
-    def __init__(self, provider: Provider, upstream: Upstream, *, max_in_progress: int) -> None:
-        self.provider = provider
+    def __init__(
+        self, adapters: Sequence[Provider], upstream: Upstream, *, max_in_progress: int, marks: Sequence[str] = ()
+    ) -> None:
+        provider = adapters[0]
         self.upstream = upstream
+        self.ring = Ring(adapters, marks)
         self.name = provider.name
         self.kind = provider.kind
         self.idempotency = provider.idempotency
         self.media_inputs = provider.media_inputs
         self.schedule = provider.schedule
         self.output_hosts = provider.output_hosts
-        self.max_in_progress = max_in_progress
+        self.callbacks = provider.callbacks
+        self.max_in_progress = max_in_progress * len(adapters)
         self.cancellable = False
 
     async def submit(
@@ -110,28 +175,40 @@ class Driven:
         call: Call,
         on_commit: Callable[[], Awaitable[None]],
         on_progress: Callable[[float], None],  # noqa: ARG002  (an HTTP exchange has no progress)
+        on_delta: Callable[[Delta], None] = unheard,
     ) -> Outcome:
         """Run the submit conversation; a transport failure becomes `retry` or `unknown`."""
+        chosen = self.ring.choose(call)
+        if isinstance(chosen, Failed):
+            return chosen
         try:
-            return await drive(self.provider.submit(call), self.upstream, on_commit)
+            outcome = await drive(chosen.adapter.submit(call), self.upstream, on_commit, on_delta)
         except NotSent as error:
             return Failed(FailedKind.RETRY, "The upstream could not be reached.", detail=str(error))
         except AnswerTooLarge as error:
             return Failed(FailedKind.UPSTREAM, "The upstream's answer was too large.", detail=str(error))
         except MaybeSent as error:
             return Failed(FailedKind.UNKNOWN, "The upstream did not answer.", detail=str(error))
+        self.ring.learn(chosen, outcome)
+        if isinstance(outcome, Pending):
+            return replace(outcome, handle=self.ring.marked(chosen, outcome.handle))
+        return outcome
 
     async def poll(self, handle: Handle) -> Outcome:
         """Run the poll conversation; a transport failure means: look again later."""
+        credential = self.ring.of(handle)
         try:
-            return await drive(self.provider.poll(handle), self.upstream)
+            outcome = await drive(credential.adapter.poll(handle), self.upstream)
         except TransportError as error:
             return Failed(FailedKind.RETRY, "The upstream could not be asked.", detail=str(error))
+        if isinstance(outcome, Pending) and len(self.ring) > 1:
+            return replace(outcome, handle=self.ring.marked(credential, outcome.handle))
+        return outcome
 
     async def cancel(self, handle: Handle) -> bool:
         """Run the cancel conversation; False when the upstream cannot be reached."""
         try:
-            return await drive(self.provider.cancel(handle), self.upstream)
+            return await drive(self.ring.of(handle).adapter.cancel(handle), self.upstream)
         except TransportError:
             return False
 
@@ -142,7 +219,15 @@ class Driven:
             TransportError: the upstream cannot be asked; look again later.
 
         """
-        return await drive(self.provider.lookup(call), self.upstream)
+        chosen = self.ring.choose(call)
+        return None if isinstance(chosen, Failed) else await drive(chosen.adapter.lookup(call), self.upstream)
+
+    async def callback(self, headers: Mapping[str, str], body: bytes, handle: Handle, upstream_id: str) -> bool:
+        """Run the conversation that proves a callback; what cannot be proved now counts for nothing."""
+        try:
+            return await drive(self.ring.of(handle).adapter.callback(headers, body, upstream_id), self.upstream)
+        except TransportError:
+            return False
 
     async def close(self) -> None:
         """Close the connection pool."""

@@ -214,24 +214,24 @@ class Fal(Provider):
         """Cannot be done."""
         return immediately(None)
 
-    def callback(self, headers: Mapping[str, str], body: bytes) -> Steps[str | None]:
-        """Return the request id of a webhook whose signature is proven (§10); header names are lower case.
+    def callback(self, headers: Mapping[str, str], body: bytes, upstream_id: str) -> Steps[bool]:
+        """Say whether a webhook about this request is signed by fal (§10); header names are lower case.
 
         The keys are fetched again after a day, and once more at most every minute when none of them fits.
         """
         now_s = self._clock.now_ms() / 1000
         if not plausible(headers, now_s):
-            return None
+            return False
         found = proven(headers, body, self._keys, now_s)
         age_s = now_s - self._keys_at_s
         if age_s < KEYS_AGAIN_S or (found is not None and age_s < KEYS_LIFE_S):
-            return found
+            return found == upstream_id
         self._keys_at_s = now_s
         answer: HttpResponse = yield HttpRequest(
             "GET", f"{self._rest}/.well-known/jwks.json", read_timeout_s=POLL_TIMEOUT_S, max_bytes=1 << 20
         )
         self._keys = keys_of(answer.json()) if answer.ok else self._keys
-        return proven(headers, body, self._keys, now_s)
+        return proven(headers, body, self._keys, now_s) == upstream_id
 
     def _ask(self, method: str, url: str) -> HttpRequest:
         return HttpRequest(method, url, self._authorized(), read_timeout_s=POLL_TIMEOUT_S, total_timeout_s=120.0)

@@ -6,6 +6,7 @@ from pathlib import Path
 from calotype.http import Upstream
 from calotype.providers.available import MODELS_FOLDER
 from calotype.providers.base import Provider, Runtime
+from calotype.providers.credentials import mark_of
 from calotype.providers.driver import Driven
 from calotype.providers.fal import Fal
 from calotype.providers.local.pool import Limits
@@ -25,7 +26,10 @@ def _over_http(adapter: Callable[[str, ProviderSettings], Provider]) -> Callable
 
     def build(name: str, settings: ProviderSettings) -> Runtime:
         upstream = Upstream(name, pool_size=settings.pool_size)
-        return Driven(adapter(name, settings), upstream, max_in_progress=settings.max_in_progress)
+        keys = settings.credentials
+        adapters = [adapter(name, settings.model_copy(update={"api_key": key})) for key in keys]
+        marks = [mark_of(key.get_secret_value() if key is not None else "") for key in keys]
+        return Driven(adapters, upstream, max_in_progress=settings.max_in_progress, marks=marks)
 
     return build
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from calotype.kernel.generation import DataClass
-from calotype.kernel.outcome import Failed, FailedKind, Outcome, Output, Succeeded
-from calotype.providers.base import Call, Handle, Idempotency, MediaInputs, PollSchedule, Runtime
+from calotype.kernel.outcome import Delta, Failed, FailedKind, Outcome, Output, Succeeded
+from calotype.providers.base import Call, Handle, Idempotency, MediaInputs, PollSchedule, Runtime, unheard
 from calotype.providers.local.arguments import calls_of
 from calotype.providers.local.messages import BadInput, Broken, Done, Lacking, Refused, Task
 from calotype.providers.local.models import MODELS, LocalModel
@@ -38,6 +38,7 @@ class LocalRuntime(Runtime):
     schedule = PollSchedule()
     output_hosts = frozenset[str]()
     cancellable = True
+    callbacks = False
 
     def __init__(
         self,
@@ -61,7 +62,11 @@ class LocalRuntime(Runtime):
         self._swept_s = float("-inf")
 
     async def submit(
-        self, call: Call, on_commit: Callable[[], Awaitable[None]], on_progress: Callable[[float], None]
+        self,
+        call: Call,
+        on_commit: Callable[[], Awaitable[None]],
+        on_progress: Callable[[float], None],
+        on_delta: Callable[[Delta], None] = unheard,  # noqa: ARG002  (the tools show no pieces yet)
     ) -> Outcome:
         """Do the work; cancelling the awaiting task kills the process that does it."""
         model = self._models.get(call.upstream_model)
@@ -102,6 +107,10 @@ class LocalRuntime(Runtime):
     async def lookup(self, call: Call) -> Outcome | None:  # noqa: ARG002
         """Find nothing: a lost call is done again."""
         return None
+
+    async def callback(self, headers: Mapping[str, str], body: bytes, handle: Handle, upstream_id: str) -> bool:  # noqa: ARG002
+        """Expect none: a submit ends with the result."""
+        return False
 
     async def close(self) -> None:
         """Kill the worker processes."""

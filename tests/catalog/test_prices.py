@@ -36,6 +36,9 @@ SEEDANCE = r.Matrix(
     fields=("resolution", "duration", "audio"),
     cells={"480p/4/false": 2_000_000, "480p/4/true": 3_000_000, "720p/*/*": 9_000_000},
 )
+FLUX = r.Megapixel(
+    first_micro=30_000, micro=15_000, image_micro=15_000, images=("image",), max_image=4, default_pixels=4 * r.MEGAPIXEL
+)
 FACTORED = r.Matrix(base="second", micro=100_000, factors={"resolution": {"720p": 100, "1080p": 150, "*": 250}})
 
 TABLE: list[tuple[r.AnyRule, dict[str, Any], int]] = [
@@ -47,6 +50,8 @@ TABLE: list[tuple[r.AnyRule, dict[str, Any], int]] = [
     (r.Megapixel(micro=25_000), {"width": 2048, "height": 1024}, 50_000),
     (r.Megapixel(micro=25_000, default_pixels=1_000_000), {"size": "auto"}, 25_000),
     (r.Megapixel(first_micro=30_000, micro=15_000), {"size": "2048x1024", "n": 2}, 90_000),
+    (FLUX, {"size": "1024x1024", "image": ["a", "b"]}, 30_000 + 8 * 15_000),
+    (FLUX, {"size": "auto"}, 30_000 + 3 * 15_000),
     (r.Second(micro=80_000), {"seconds": 5}, 400_000),
     (r.Second(micro=80_000), {"seconds": "5"}, 400_000),
     (r.Second(micro=80_000), {"seconds": 4.2}, 400_000),
@@ -122,6 +127,13 @@ def test_measured_units_capture_what_was_delivered() -> None:
     assert captured(text, Delivered(1, {"input_tokens": 1, "output_tokens": 100})) == ceil(3_005 * 1.1)
     file = price_of(r.TenMegabytes(micro=15_000, max_bytes=50_000_000), {})
     assert captured(file, Delivered(1, {"bytes": 10_000_001})) == 30_000
+
+
+def test_pictures_of_unknown_size_are_held_at_the_most_and_charged_as_they_were() -> None:
+    edit = price_of(FLUX, {"size": "auto", "image": ["a"]})
+    assert edit.hold_micro == 30_000 + 3 * 15_000 + 4 * 15_000
+    assert captured(edit, Delivered(1, {"input_megapixels": 2, "further_megapixels": 0})) == 60_000
+    assert captured(edit, Delivered(1)) == edit.hold_micro
 
 
 def test_partial_delivery_is_priced_by_delivered_output_and_nothing_is_free() -> None:

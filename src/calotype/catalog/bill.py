@@ -24,9 +24,10 @@ from calotype.catalog.rules import (
     amount,
     cell,
     factor,
-    image_tokens,
+    image_units,
     megapixels,
     output_tokens,
+    sized,
     text_bytes,
 )
 from calotype.kernel.money import MICRO, ceil_div
@@ -75,15 +76,7 @@ def bill_of(
             line = Line("minute" if one_unit else "second", quantity, micro, "duration_ms", 1000)
             return Bill(per * 60, (line,))
         case Megapixel():
-            whole = 1 if one_unit else megapixels(rule, fields)
-            first = micro if flat is not None or rule.first_micro is None else rule.first_micro
-            if first == micro:
-                return Bill(per, (Line("megapixel", one or whole * outputs, micro),))
-            lines = (
-                Line("first megapixel", one or outputs, first),
-                Line("further megapixel", one or (whole - 1) * outputs, micro),
-            )
-            return Bill(per, lines)
+            return Bill(per, _megapixels(rule, fields, outputs, flat, one))
         case Character():
             return Bill(per, (Line("character", one or len(str(fields.get(rule.field) or "")), micro),))
         case Token():
@@ -110,9 +103,27 @@ def choices(rule: AnyRule, flat: int | None) -> Iterator[dict[str, str]]:
         yield {**chosen, **dict(scaled)}
 
 
+def _megapixels(rule: Megapixel, fields: dict[str, Any], outputs: int, flat: int | None, one: int) -> tuple[Line, ...]:
+    whole = 1 if one else megapixels(rule, fields)
+    micro = rule.micro if flat is None else flat
+    first = micro if flat is not None or rule.first_micro is None else rule.first_micro
+    if first == micro:
+        lines: tuple[Line, ...] = (Line("megapixel", one or whole * outputs, micro),)
+    else:
+        measured = None if one or sized(rule, fields) else "further_megapixels"
+        lines = (
+            Line("first megapixel", one or outputs, first),
+            Line("further megapixel", one or (whole - 1) * outputs, micro, measured),
+        )
+    if rule.image_micro and flat is None:
+        held = one or image_units(rule, fields)
+        lines += (Line("input megapixel", held * (1 if one else outputs), rule.image_micro, "input_megapixels"),)
+    return lines
+
+
 def _tokens(rule: Token, fields: dict[str, Any], outputs: int, flat: int | None, one: int) -> tuple[Line, ...]:
     text = one or min(rule.max_input, sum(text_bytes(fields.get(name)) for name in rule.text))
-    images = one or image_tokens(rule, fields)
+    images = one or image_units(rule, fields)
     made = one or output_tokens(rule, fields) * outputs
     return (
         Line("input token", text, rule.input_micro if flat is None else flat, "input_tokens"),

@@ -54,10 +54,15 @@ class Image(Rule, frozen=True, kw_only=True, tag="image"):
 class Megapixel(Rule, frozen=True, kw_only=True, tag="megapixel"):
     """A price for each started megapixel of each image; the first may cost something else (`first_micro`).
 
-    The size is read from `size` (`WIDTHxHEIGHT`) or from `width` and `height`; `default_pixels` stands for `auto`.
+    The size is read from `size` (`WIDTHxHEIGHT`) or from `width` and `height`; `default_pixels` stands for `auto`,
+    whose further megapixels are measured (`further_megapixels`). Each file in the `images` fields is held as
+    `max_image` megapixels at `image_micro`; what it had is measured (`input_megapixels`).
     """
 
     first_micro: Micro | None = None
+    image_micro: Micro = 0
+    images: tuple[str, ...] = ()
+    max_image: Count = 0
     pixels: Positive = MEGAPIXEL
     size: str = "size"
     width: str = "width"
@@ -204,6 +209,13 @@ def parse_size(text: str) -> tuple[int, int] | None:
     return (int(width), int(height)) if plain else None
 
 
+def sized(rule: Megapixel, fields: dict[str, Any]) -> bool:
+    """Say whether the input names the size of what is made."""
+    size = fields.get(rule.size)
+    words = isinstance(size, str) and parse_size(size) is not None
+    return words or all(isinstance(fields.get(name), int) for name in (rule.width, rule.height))
+
+
 def megapixels(rule: Megapixel | Token, fields: dict[str, Any]) -> int:
     """Return the started megapixels of one image of the size asked for."""
     if isinstance(rule, Megapixel):
@@ -255,7 +267,7 @@ def output_tokens(rule: Token, fields: dict[str, Any]) -> int:
     return most
 
 
-def image_tokens(rule: Token, fields: dict[str, Any]) -> int:
-    """Return the most tokens that the input's pictures can have."""
+def image_units(rule: Megapixel | Token, fields: dict[str, Any]) -> int:
+    """Return the most tokens or megapixels that the input's pictures can have."""
     files = (fields.get(name) for name in rule.images)
     return rule.max_image * sum(len(value) if isinstance(value, list) else value is not None for value in files)

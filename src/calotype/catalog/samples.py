@@ -17,7 +17,7 @@ def priced_fields(rule: AnyRule) -> tuple[str, ...]:
         case Second() | Minute() | Page() | Step() | Character():
             return (rule.field,)
         case Megapixel():
-            return (rule.size, rule.width, rule.height)
+            return (rule.size, rule.width, rule.height, *rule.images)
         case Token():
             size = ("size", "width", "height") if rule.by_megapixel else ()
             return (

@@ -57,7 +57,10 @@ def serves_phi(route: Route, rules: Rules) -> bool:
 
 
 def eligible(card: Card, rules: Rules) -> list[Route]:
-    """Return the routes that pass every rule, cheapest first, those that name the region before the others.
+    """Return the routes that pass every rule, cheapest first.
+
+    Where some of them name the region asked for only these are left, so that no failover takes a request that can be
+    served inside its region to a host that promises none.
 
     Raises:
         Problem: none does; the first rule that left none says why.
@@ -88,7 +91,7 @@ def eligible(card: Card, rules: Rules) -> list[Route]:
         sentence = f"{card.id} is not open to {rules.key_class} keys; it takes {' or '.join(classes)} keys."
         raise Problem(Code.MODEL_NOT_ALLOWED, sentence, field="model")
     if len(allowed) > 1 and rules.region is not Region.WORLD:
-        allowed.sort(key=lambda route: rules.region not in route.regions)
+        return [route for route in allowed if rules.region in route.regions] or allowed
     return allowed
 
 

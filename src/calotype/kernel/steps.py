@@ -83,9 +83,14 @@ class Wait(Struct, frozen=True):
 
 
 class Parallel(Struct, frozen=True):
-    """Several requests at once, answered by a tuple of responses in the same order; none of them may commit."""
+    """Several requests at once, answered by a tuple of responses in the same order.
+
+    The first exchange that fails is thrown, and none of the requests may commit. With `each` they may, and one that
+    failed is answered in its place by its `TransportError`, so that what the others brought is not lost.
+    """
 
     requests: tuple[HttpRequest, ...]
+    each: bool = False
 
 
 class Listen(Struct, frozen=True):

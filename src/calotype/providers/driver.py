@@ -83,8 +83,12 @@ async def drive(
 
 
 def _commits(step: Step) -> bool:
-    request = step.request if isinstance(step, Listen) else step
-    return isinstance(request, HttpRequest) and request.commits
+    match step:
+        case HttpRequest(commits=commits) | Listen(request=HttpRequest(commits=commits)):
+            return commits
+        case Parallel(requests=requests):
+            return any(request.commits for request in requests)
+    return False
 
 
 class _Exchanges:
@@ -118,19 +122,26 @@ class _Exchanges:
                 send = self._send(step)
                 return await (_observed(send) if commits and points.on_point is not None else send)
 
-    async def _send(self, step: Step) -> HttpResponse | tuple[HttpResponse, ...] | None:
+    async def _send(self, step: Step) -> HttpResponse | tuple[HttpResponse | TransportError, ...] | None:
         match step:
             case HttpRequest():
                 return await self._upstream.perform(step)
             case Listen(request=request):
                 return await self._listen(request)
-            case Parallel(requests=requests):
-                if any(request.commits for request in requests):
-                    raise RuntimeError("a request that commits cannot be one of several")
-                return tuple(await asyncio.gather(*(self._upstream.perform(request) for request in requests)))
+            case Parallel(requests=requests, each=each):
+                if not each and any(request.commits for request in requests):
+                    raise RuntimeError("a request that commits can be one of several only where each is answered")
+                perform = self._each if each else self._upstream.perform
+                return tuple(await asyncio.gather(*(perform(request) for request in requests)))
             case Wait(seconds=seconds):
                 await asyncio.sleep(min(seconds, MAX_WAIT_S))
         return None
+
+    async def _each(self, request: HttpRequest) -> HttpResponse | TransportError:
+        try:
+            return await self._upstream.perform(request)
+        except TransportError as failure:
+            return failure
 
     async def _listen(self, request: HttpRequest) -> HttpResponse:
         streamed = await self._open.enter_async_context(self._upstream.stream(request))

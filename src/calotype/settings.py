@@ -6,9 +6,12 @@ underscores (`CALOTYPE_MEDIA__REHOST=off`). The providers' usual variables (`OPE
 
 import os
 import re
+from collections.abc import Mapping
 from datetime import date
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -28,6 +31,15 @@ USUAL_VARIABLES: dict[str, tuple[str, str, str]] = {
 
 A variable named `…_HOST` holds a host, perhaps with a path, and stands for an https address.
 """
+
+
+def is_loopback(url: str | None) -> bool:
+    """Say whether an address leads to this very machine, where only emulators and local servers are."""
+    try:
+        host = urlsplit(url or "").hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 _STORAGE_URL = re.compile(r"(?:s3|gs|az)://[\w.-]+(?:/[\w./-]*)?\Z")
@@ -241,8 +253,9 @@ class _UsualVariables(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         providers: dict[str, dict[str, Any]] = {}
+        environ = {**_of_fals_clients(os.environ), **os.environ}
         for variable, (name, kind, path) in USUAL_VARIABLES.items():
-            if value := os.environ.get(variable):
+            if value := environ.get(variable):
                 setting, _, key = path.partition(".")
                 value = f"https://{value}" if variable.endswith("_HOST") else value
                 item = providers.setdefault(name, {"kind": kind})
@@ -251,3 +264,18 @@ class _UsualVariables(PydanticBaseSettingsSource):
         named = {str(name).lower() for name in self.current_state.get("providers") or ()}
         found = {name: item for name, item in providers.items() if "api_key" in item or name in named}
         return {"providers": found} if found else {}
+
+
+def _of_fals_clients(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what fal's own clients make of a key in two parts and of `FAL_RUN_HOST` alone (`wire/fal.md §3, §12.1`).
+
+    A host with a path that ends with `/run` is a gateway's, whose queue is beside it.
+    """
+    found: dict[str, str] = {}
+    ident, secret, host = (environ.get(f"FAL_{name}", "").strip() for name in ("KEY_ID", "KEY_SECRET", "RUN_HOST"))
+    if ident and secret:
+        found["FAL_KEY"] = f"{ident}:{secret}"
+    if host:
+        beside = host.rstrip("/").removesuffix("/run")
+        found["FAL_QUEUE_RUN_HOST"] = f"queue.{host}" if beside == host.rstrip("/") else f"{beside}/queue"
+    return found

@@ -33,8 +33,25 @@ async def test_fals_own_variables_set_up_an_account(settings: Set, tmp_path: Pat
     assert (fal.kind, fal.base_url) == ("fal", "https://gw.example.com:8443/fal/queue")
     assert fal.api_key is not None and fal.api_key.get_secret_value() == "id:secret"
     runtime = build_runtimes(read, scratch_dir=tmp_path)["fal"]
-    assert isinstance(runtime, Driven) and isinstance(runtime.provider, Fal)
+    assert isinstance(runtime, Driven) and runtime.kind == Fal.kind
     await runtime.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "base_url"),
+    [("gw.example.com", "https://queue.gw.example.com"), ("gw:8443/fal/run", "https://gw:8443/fal/queue")],
+)
+def test_a_key_in_two_parts_and_one_host_are_read_as_fals_clients_do(settings: Set, host: str, base_url: str) -> None:
+    fal = settings(FAL_KEY_ID="id", FAL_KEY_SECRET="secret", FAL_RUN_HOST=host).providers["fal"]
+    assert (fal.api_key and fal.api_key.get_secret_value(), fal.base_url) == ("id:secret", base_url)
+
+
+def test_the_whole_key_and_the_queues_own_host_win_over_the_parts(settings: Set) -> None:
+    fal = settings(
+        FAL_KEY="a:b", FAL_KEY_ID="id", FAL_KEY_SECRET="secret", FAL_RUN_HOST="x.example.com",
+        FAL_QUEUE_RUN_HOST="queue.example.com",
+    ).providers["fal"]  # fmt: skip
+    assert (fal.api_key and fal.api_key.get_secret_value(), fal.base_url) == ("a:b", "https://queue.example.com")
 
 
 def test_a_model_or_a_host_alone_is_no_account(settings: Set) -> None:

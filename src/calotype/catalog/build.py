@@ -8,12 +8,12 @@ from msgspec.structs import replace
 from calotype.catalog.card import ANY_REGION, Card, Declaration, Route
 from calotype.catalog.files import CardError, CardFile, RouteFile
 from calotype.catalog.prices import Pricing, cost_of, priced, quote, rates
-from calotype.catalog.rules import AnyRule, Credit, Image, Matrix, PriceError, Request
+from calotype.catalog.rules import AnyRule, Image, PriceError, Request
 from calotype.catalog.samples import samples
 from calotype.catalog.schema import InputSchema
 from calotype.kernel.errors import Problem
 from calotype.kernel.generation import KeyClass
-from calotype.settings import ProviderSettings
+from calotype.settings import ProviderSettings, is_loopback
 
 KEY_CLASSES: dict[str, frozenset[KeyClass]] = {
     "local": frozenset(KeyClass),
@@ -21,6 +21,8 @@ KEY_CLASSES: dict[str, frozenset[KeyClass]] = {
 }
 """Key classes by kind of provider, where neither card nor settings say: this machine, then workers."""
 CLOUD_CLASSES = frozenset({KeyClass.PAID, KeyClass.UNLIMITED})
+SANDBOX = "the sandbox"
+"""The source of costs at an upstream on this very machine, which bills nobody."""
 
 
 def build(origin: str, file: CardFile, providers: Mapping[str, ProviderSettings], pricing: Pricing) -> Card:
@@ -56,6 +58,7 @@ def build(origin: str, file: CardFile, providers: Mapping[str, ProviderSettings]
         tier=file.tier,
         count=file.count or ("n" if "n" in schema.fields else None),
         outputs=file.outputs,
+        deadline_s=file.deadline_s,
         price=file.price,
         warnings=_warnings(file),
         csv_rows=tuple(file.csv_rows),
@@ -88,7 +91,7 @@ def _routes(origin: str, file: CardFile, schema: InputSchema, providers: Mapping
                 raise CardError(origin, f"{key}.fields", f"{name!r} is not an input field; use {_list(schema.fields)}")
         if written.cost is not None and written.cost.micro and written.cost_source == "unknown":
             raise CardError(origin, f"{key}.cost_source", "is required with a cost: say where the figure is published")
-        if isinstance(written.cost, Credit) or (isinstance(written.cost, Matrix) and written.cost.base == "credit"):
+        if written.cost is not None and written.cost.in_credits:
             raise CardError(origin, f"{key}.cost", "credits are a retail unit: write what the provider charges in USD")
         routes.append(_route(file, written, written.provider, providers.get(written.provider)))
     served = {route.provider for route in routes}
@@ -120,6 +123,9 @@ def _route(file: CardFile, written: RouteFile, provider: str, settings: Provider
     regions = frozenset[str](written.regions)
     classes = frozenset(written.key_classes) if written.key_classes else KEY_CLASSES.get(kind, CLOUD_CLASSES)
     upstream, phi = written.upstream, None
+    cost, cost_source = written.cost or _unpriced_rule(file), written.cost_source
+    if cost_source == "unknown" and settings is not None and is_loopback(settings.base_url):
+        cost, cost_source = _unpriced_rule(file), SANDBOX
     if settings is not None:
         upstream = settings.models.get(file.id, upstream)
         regions = _narrowed(regions, frozenset(settings.regions))
@@ -129,8 +135,8 @@ def _route(file: CardFile, written: RouteFile, provider: str, settings: Provider
         provider=provider,
         kind=kind,
         upstream=upstream,
-        cost=written.cost or _unpriced_rule(file),
-        cost_source=written.cost_source,
+        cost=cost,
+        cost_source=cost_source,
         operations=frozenset(written.operations),
         fields=written.fields,
         constants=written.constants,

@@ -87,8 +87,9 @@ class Card(Struct, frozen=True, eq=False):
     """A model as clients see it. `origin` is the file it was read from, `example` an input that works.
 
     `count` names the field that asks for several outputs; `outputs` is how many each of them makes. `price` is an
-    explicit retail rule; without it the price is the route's cost plus the margin. `csv_rows` are the rows of the
-    reference list of models that this card stands for.
+    explicit retail rule; without it the price is the route's cost plus the margin. `deadline_s` is how long a job may
+    take where that is longer than the server's own limit. `csv_rows` are the rows of the reference list of models that
+    this card stands for.
     """
 
     id: str
@@ -112,6 +113,7 @@ class Card(Struct, frozen=True, eq=False):
     tier: Tier | None = None
     count: str | None = None
     outputs: int = 1
+    deadline_s: int | None = None
     price: AnyRule | None = None
     warnings: tuple[str, ...] = ()
     csv_rows: tuple[int, ...] = ()

@@ -71,6 +71,8 @@ class CardFile(Struct, frozen=True, forbid_unknown_fields=True):
     tier: Tier | None = None
     count: str | None = None
     outputs: int = 1
+    deadline_s: Annotated[int, Meta(ge=10, le=7 * 86_400)] | None = None
+    """How long a job of this model may take where that is longer than the server's own limit (training)."""
     price: AnyRule | None = None
     csv_rows: list[int] = []
     """Rows of the reference list of models that this card stands for, the first row being 1."""

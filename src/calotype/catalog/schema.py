@@ -72,7 +72,8 @@ class InputSchema:
     """The JSON Schema of one model's input. Unknown fields are refused and top-level defaults filled in.
 
     Besides JSON Schema's own keywords it takes `x-size` (`Size`), `x-accepts`, a sentence about what a field accepts,
-    and `x-media` on a field whose text, or list of texts, stands for files: `image`, `audio` or `video`.
+    `x-media` on a field whose text, or list of texts, stands for files (`image`, `audio`, `video` or `archive`), and
+    `x-aliases`, what other dialects call the field (`renamed`).
     """
 
     def __init__(self, document: dict[str, Any]) -> None:
@@ -83,7 +84,27 @@ class InputSchema:
         self.defaults = {name: rule["default"] for name, rule in self.properties.items() if "default" in rule}
         self._whole = tuple(name for name, rule in self.properties.items() if rule.get("type") == "integer")
         self.media = {name: str(rule["x-media"]) for name, rule in self.properties.items() if "x-media" in rule}
+        self.aliases = {
+            alias: name
+            for name, rule in self.properties.items()
+            for alias in rule.get("x-aliases", ())
+            if alias not in self.fields
+        }
         self._validator = jsonschema_rs.Draft202012Validator(self.document, keywords={"x-size": Size})
+
+    def renamed(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return an input with the names this model has for its fields; a name it has itself wins over an alias.
+
+        A value takes the form of the field it moves to: one of a list, a list of one, a number as the text that stands
+        for it (`8` as `8s`).
+        """
+        if not any(name in self.aliases for name in fields):
+            return fields
+        moved = {name: value for name, value in fields.items() if name not in self.aliases}
+        for alias, name in self.aliases.items():
+            if alias in fields and name not in moved:
+                moved[name] = _in_form(fields[alias], self.properties[name])
+        return moved
 
     def check(self, fields: dict[str, Any], model: str) -> dict[str, Any]:
         """Return the input with defaults. A field that is null counts as left out; 5.0 is the whole number 5.
@@ -138,6 +159,17 @@ class InputSchema:
         for part in schema_path[:-1]:
             here = here[part]
         return here if isinstance(here, dict) else {}
+
+
+def _in_form(value: Any, rule: dict[str, Any]) -> Any:
+    if rule.get("type") == "array":
+        return value if isinstance(value, list) else [value]
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if rule.get("type") == "string" and isinstance(value, int | float) and not isinstance(value, bool):
+        text, choices = f"{value:g}", rule.get("enum", ())
+        return f"{text}s" if f"{text}s" in choices else text
+    return value
 
 
 def _refusal(field: str, rule: str, sentence: str, facts: dict[str, Any]) -> Problem:

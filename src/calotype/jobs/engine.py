@@ -175,7 +175,7 @@ class Engine:
             model=card.id, data_class=where.data_class, region=where.region, priority=max(-1, min(1, context.priority)),
             plan=job_plan, input=None if phi else fields, hold_micro=price.hold_micro if metered else 0,
             instance=self._instance, inline=inline, mine=phi, now_ms=now_ms, lease_ms=lease_ms,
-            deadline_at_ms=now_ms + int(self._settings.engine.job_deadline_s * 1000),
+            deadline_at_ms=now_ms + int(max(self._settings.engine.job_deadline_s, card.deadline_s or 0) * 1000),
             idempotency_key=context.idempotency_key, fingerprint=context.fingerprint, retry=context.retry,
             spend_cap_micro=ask.key.spend_cap_micro, max_open_jobs=ask.key.max_in_progress,
             webhook_url=None if context.webhook is None else context.webhook.url, customer=context.customer,
@@ -383,7 +383,8 @@ def _frozen(route: Route) -> FrozenRoute:
 
 
 def _fitting(fields: dict[str, Any], card: Card, known: frozenset[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Drop fields the dialect knows but the model does not take, and say so."""
+    """Give fields the model's own names, drop those the dialect knows but the model does not take, and say so."""
+    fields = card.schema.renamed(fields)
     unfit = [name for name in fields if name not in card.fields and name in known]
     if not unfit:
         return fields, ()

@@ -5,6 +5,7 @@ from itertools import product
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from calotype.catalog.rules import (
     BLOCK_BYTES,
@@ -58,16 +59,21 @@ def bill_of(
     rule: AnyRule, fields: dict[str, Any], outputs: int, flat: int | None, credit_micro: int, *, one_unit: bool = False
 ) -> Bill:
     """Count an input by a rule. `one_unit` counts `per` units of each line instead: that is the rate card."""
+    bill = _counted(rule, fields, outputs, flat, one_unit=one_unit)
+    if not rule.in_credits or flat is not None:
+        return bill
+    return Bill(bill.per * MICRO, tuple(replace(line, micro=line.micro * credit_micro) for line in bill.lines))
+
+
+def _counted(rule: AnyRule, fields: dict[str, Any], outputs: int, flat: int | None, *, one_unit: bool) -> Bill:
     per = rule.per
     micro = rule.micro if flat is None else flat
     one = per if one_unit else 0
     match rule:
         case Image():
             return Bill(per, (Line("image", one or outputs, micro),))
-        case Request():
+        case Request() | Credit():
             return Bill(per, (Line("request", one or 1, micro),))
-        case Credit():
-            return _credits(per, one or 1, rule.micro, flat, credit_micro)
         case Second():
             quantity = one or amount(fields, rule.field, rule.max) * outputs
             return Bill(per, (Line("second", quantity, micro, "duration_ms", 1000),))
@@ -89,7 +95,7 @@ def bill_of(
             quantity = one or ceil_div(rule.max_bytes, BLOCK_BYTES) * outputs
             return Bill(per, (Line("10 MB", quantity, micro, "bytes", BLOCK_BYTES),))
         case Matrix():
-            return _matrix(rule, fields, outputs, flat, credit_micro=credit_micro, one=one)
+            return _matrix(rule, fields, outputs, flat, one=one)
 
 
 def choices(rule: AnyRule, flat: int | None) -> Iterator[dict[str, str]]:
@@ -132,26 +138,16 @@ def _tokens(rule: Token, fields: dict[str, Any], outputs: int, flat: int | None,
     )
 
 
-def _credits(per: int, quantity: int, micro_credits: int, flat: int | None, credit_micro: int) -> Bill:
-    if flat is not None:
-        return Bill(per, (Line("request", quantity, flat),))
-    return Bill(per * MICRO, (Line("request", quantity, micro_credits * credit_micro),))
-
-
-def _matrix(
-    rule: Matrix, fields: dict[str, Any], outputs: int, flat: int | None, *, credit_micro: int, one: int
-) -> Bill:
+def _matrix(rule: Matrix, fields: dict[str, Any], outputs: int, flat: int | None, *, one: int) -> Bill:
     micro, per = flat, rule.per
     if micro is None:
         micro = cell(rule, fields) * factor(rule, fields)
         per *= 100 ** len(rule.factors)
     match rule.base:
-        case "credit":
-            return _credits(per, one or 1, micro, flat, credit_micro)
         case "second":
-            quantity = one or amount(fields, rule.field, rule.max) * outputs
+            quantity = one or amount(fields, rule.field, rule.most(fields)) * outputs
             return Bill(per, (Line("second", quantity, micro, "duration_ms", 1000),))
         case "image":
             return Bill(per, (Line("image", one or outputs, micro),))
-        case "request":
+        case "request" | "credit":
             return Bill(per, (Line("request", one or 1, micro),))

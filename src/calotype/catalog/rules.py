@@ -28,15 +28,21 @@ class PriceError(ValueError):
 
 
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="unit"):
-    """What every rule has: `micro` is charged for `per` units."""
+    """What every rule has: `micro` is charged for `per` units; with `credits` it is in micro-credits, not micro-USD."""
 
     micro: Micro = 0
     per: Positive = 1
+    credits: bool = False
 
     @property
     def unit(self) -> str:
         """The unit's name, as cards write it."""
         return str(self.__struct_config__.tag)
+
+    @property
+    def in_credits(self) -> bool:
+        """Whether its amounts are micro-credits."""
+        return self.credits
 
     def __post_init__(self) -> None:
         if self.micro < 0 or self.per < 1:
@@ -136,12 +142,18 @@ class TenMegabytes(Rule, frozen=True, kw_only=True, tag="10 MB"):
 class Credit(Rule, frozen=True, kw_only=True, tag="credit"):
     """A price for the request in micro-credits; what a credit is worth is a setting."""
 
+    @property
+    def in_credits(self) -> bool:
+        """Always."""
+        return True
+
 
 class Matrix(Rule, frozen=True, kw_only=True, tag="matrix"):
     """A price by the values of input fields, for each `base` unit.
 
     `cells` maps the values of `fields` joined by `/` to a price (`*` matches any value). Each of `factors` scales the
-    price by a whole percentage chosen by one field. Booleans are written `true` and `false`.
+    price by a whole percentage chosen by one field. Booleans are written `true` and `false`. Where the input does not
+    say how many units it wants, `max` are held, or fewer where `max_table` says so by the value of a field.
     """
 
     base: Literal["request", "image", "second", "credit"]
@@ -150,6 +162,17 @@ class Matrix(Rule, frozen=True, kw_only=True, tag="matrix"):
     factors: dict[str, dict[str, Count]] = {}
     field: str = "seconds"
     max: Count | None = None
+    max_table: dict[str, dict[str, Count]] = {}
+
+    @property
+    def in_credits(self) -> bool:
+        """Whether its amounts are micro-credits."""
+        return self.credits or self.base == "credit"
+
+    def most(self, fields: dict[str, Any]) -> int | None:
+        """Return the most units that an input can use which does not say how many it wants."""
+        found = [table.get(word_of(fields.get(name))) for name, table in self.max_table.items()]
+        return min((count for count in (self.max, *found) if count is not None), default=None)
 
     def __post_init__(self) -> None:
         super().__post_init__()

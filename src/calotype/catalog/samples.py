@@ -29,7 +29,7 @@ def priced_fields(rule: AnyRule) -> tuple[str, ...]:
             )
         case Matrix():
             length = (rule.field,) if rule.base == "second" else ()
-            return tuple(dict.fromkeys((*rule.fields, *rule.factors, *length)))
+            return tuple(dict.fromkeys((*rule.fields, *rule.factors, *rule.max_table, *length)))
         case _:
             return ()
 

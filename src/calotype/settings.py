@@ -26,6 +26,9 @@ USUAL_VARIABLES: dict[str, tuple[str, str, str]] = {
     "FAL_IMAGE_MODEL": ("fal", "fal", "models.krea-2"),
     "FAL_VIDEO_MODEL": ("fal", "fal", "models.wan"),
     "FAL_AVATAR_MODEL": ("fal", "fal", "models.avatar"),
+    "KIE_API_KEY": ("kie", "kie", "api_key"),
+    "KIE_BASE_URL": ("kie", "kie", "base_url"),
+    "KIE_UPLOAD_BASE_URL": ("kie", "kie", "upload_base_url"),
 }
 """Environment variable → provider name, kind, setting; ours (`CALOTYPE_PROVIDERS__…`) win over these.
 
@@ -70,6 +73,12 @@ class ProviderSettings(Section):
     api_keys: list[SecretStr] = []
     """Further credentials of the same kind: calls take turns, and one that is refused or used up rests a while."""
     base_url: str | None = None
+    upload_base_url: str | None = None
+    """Where files of the input are uploaded to, for kinds that have another host for them."""
+    webhook_secret: SecretStr | None = None
+    """What the upstream signs its callbacks with, where the account sets one."""
+    moderation_words: list[str] = []
+    """Further words by which a refusal's text is known as one of content policy, for kinds that have no code for it."""
     regions: list[str] = ["*"]
     phi: PhiAgreement | None = None
     key_classes: list[KeyClass] | None = None

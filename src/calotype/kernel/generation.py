@@ -32,6 +32,7 @@ class Operation(StrEnum):
     DOWNLOAD = "download"
     WORKFLOW = "workflow"
     TRAINING = "training"
+    CHARACTER_CREATION = "character-creation"
 
 
 class DataClass(StrEnum):

@@ -6,6 +6,7 @@ import pytest
 
 from calotype.catalog import Catalog, quote
 from calotype.catalog.prices import Pricing
+from calotype.catalog.rules import Megapixel, megapixels, sized
 from calotype.catalog.schema import InputSchema
 from calotype.settings import ProviderSettings, is_loopback
 
@@ -69,3 +70,12 @@ def test_a_model_without_a_published_cost_runs_free_in_the_sandbox_and_nowhere_e
 def test_a_published_cost_is_charged_in_the_sandbox_too() -> None:
     fal = ProviderSettings(base_url="http://127.0.0.1:8750/queue")
     assert Catalog.load(None, {"fal": fal}).find("krea-2").routes[0].example_micro == 33_000
+
+
+def test_a_size_may_be_an_object_where_megapixels_are_counted() -> None:
+    rule = Megapixel(size="image_size", default_pixels=1_048_576)
+    assert megapixels(rule, {"image_size": {"width": 2048, "height": 1024}}) == 2
+    assert megapixels(rule, {"image_size": "2048x2048"}) == 4
+    assert megapixels(rule, {"image_size": "square_hd"}) == 1
+    assert sized(rule, {"image_size": {"width": 1, "height": 1}})
+    assert not sized(rule, {"image_size": "square_hd"})

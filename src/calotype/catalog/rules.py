@@ -60,9 +60,10 @@ class Image(Rule, frozen=True, kw_only=True, tag="image"):
 class Megapixel(Rule, frozen=True, kw_only=True, tag="megapixel"):
     """A price for each started megapixel of each image; the first may cost something else (`first_micro`).
 
-    The size is read from `size` (`WIDTHxHEIGHT`) or from `width` and `height`; `default_pixels` stands for `auto`,
-    whose further megapixels are measured (`further_megapixels`). Each file in the `images` fields is held as
-    `max_image` megapixels at `image_micro`; what it had is measured (`input_megapixels`).
+    The size is read from `size` (`WIDTHxHEIGHT`, or an object with `width` and `height`) or from the fields `width`
+    and `height`; `default_pixels` stands for `auto`, whose further megapixels are measured (`further_megapixels`). Each
+    file in the `images` fields is held as `max_image` megapixels at `image_micro`; what it had is measured
+    (`input_megapixels`).
     """
 
     first_micro: Micro | None = None
@@ -234,9 +235,9 @@ def parse_size(text: str) -> tuple[int, int] | None:
 
 def sized(rule: Megapixel, fields: dict[str, Any]) -> bool:
     """Say whether the input names the size of what is made."""
-    size = fields.get(rule.size)
-    words = isinstance(size, str) and parse_size(size) is not None
-    return words or all(isinstance(fields.get(name), int) for name in (rule.width, rule.height))
+    return _sides(fields.get(rule.size)) is not None or all(
+        isinstance(fields.get(name), int) for name in (rule.width, rule.height)
+    )
 
 
 def megapixels(rule: Megapixel | Token, fields: dict[str, Any]) -> int:
@@ -245,13 +246,22 @@ def megapixels(rule: Megapixel | Token, fields: dict[str, Any]) -> int:
         one, size, width, height = rule.pixels, fields.get(rule.size), fields.get(rule.width), fields.get(rule.height)
     else:
         one, size, width, height = MEGAPIXEL, fields.get("size"), fields.get("width"), fields.get("height")
-    pair = parse_size(size) if isinstance(size, str) else None
+    pair = _sides(size)
     if pair is None and isinstance(width, int) and isinstance(height, int):
         pair = (width, height)
     pixels = pair[0] * pair[1] if pair else rule.default_pixels
     if pixels is None:
         raise PriceError("no price for an input without a size: the rule needs default_pixels")
     return max(1, -(-pixels // one))
+
+
+def _sides(size: Any) -> tuple[int, int] | None:
+    """Read a size as a text or as an object with width and height."""
+    if isinstance(size, str):
+        return parse_size(size)
+    if isinstance(size, dict) and type(size.get("width")) is int and type(size.get("height")) is int:
+        return size["width"], size["height"]
+    return None
 
 
 def amount(fields: dict[str, Any], field: str, at_most: int | None) -> int:

@@ -6,7 +6,7 @@ An adapter describes the conversation with its upstream and does no I/O (`caloty
 
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum, StrEnum, auto
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
@@ -69,6 +69,24 @@ class Call(Struct, frozen=True):
     callback_url: str | None = None
 
 
+class Check(Struct, frozen=True):
+    """What an upstream says about our account without doing any work; `note` is a sentence for the operator."""
+
+    reachable: bool
+    credential: Literal["ok", "refused", "unknown"] = "unknown"
+    balance: str | None = None
+    note: str = ""
+
+    @classmethod
+    def of(cls, status: int, balance: str | None = None, note: str = "") -> "Check":
+        """Read the status of an answer to a request that any valid credential may make."""
+        if 200 <= status < 300:
+            return cls(True, "ok", balance, note)
+        if status in (401, 403):
+            return cls(True, "refused", note=note)
+        return cls(True, note=note or f"HTTP {status}")
+
+
 class Provider(Protocol):
     """An adapter: a call in, the steps of the conversation out. One file each, no I/O, no state but its settings.
 
@@ -84,6 +102,8 @@ class Provider(Protocol):
     output_hosts: frozenset[str]
     callbacks: bool = False
     """Whether it takes `Call.callback_url`, and `callback` proves what arrives there."""
+    max_in_progress: int | None = None
+    """How many calls the upstream takes at once from one credential, where it says so and the settings do not."""
 
     def submit(self, call: Call) -> Steps[Outcome]:
         """Start the work; an upstream that answers at once returns the end."""
@@ -108,6 +128,11 @@ class Provider(Protocol):
         """
         yield from ()
         return False
+
+    def check(self) -> Steps[Check | None]:
+        """Ask about our account, at no cost; None where nothing is known that could be asked."""
+        yield from ()
+        return None
 
 
 def unheard(delta: Delta) -> None:

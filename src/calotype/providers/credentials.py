@@ -67,6 +67,11 @@ class Ring:
         """Return how many credentials there are."""
         return len(self._all)
 
+    @property
+    def adapters(self) -> tuple[Provider, ...]:
+        """The adapter of each credential."""
+        return tuple(one.adapter for one in self._all)
+
     def choose(self, call: Call) -> Credential | Failed:
         """Return the credential for a call, or why there is none at the moment."""
         if self._all[0].adapter.idempotency is not Idempotency.NONE:

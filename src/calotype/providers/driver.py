@@ -27,7 +27,7 @@ from calotype.kernel.steps import (
     TransportError,
     Wait,
 )
-from calotype.providers.base import Call, Handle, Provider, unheard
+from calotype.providers.base import Call, Check, Handle, Provider, unheard
 from calotype.providers.credentials import Ring
 
 T = TypeVar("T")
@@ -239,6 +239,16 @@ class Driven:
             return await drive(self.ring.of(handle).adapter.callback(headers, body, upstream_id), self.upstream)
         except TransportError:
             return False
+
+    async def check(self) -> tuple[Check | None, ...]:
+        """Ask about the account of every credential; an upstream that cannot be reached is such an answer."""
+        found: list[Check | None] = []
+        for adapter in self.ring.adapters:
+            try:
+                found.append(await drive(adapter.check(), self.upstream))
+            except TransportError as error:
+                found.append(Check(reachable=False, note=str(error)))
+        return tuple(found)
 
     async def close(self) -> None:
         """Close the connection pool."""

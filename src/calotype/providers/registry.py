@@ -6,6 +6,7 @@ from pathlib import Path
 from calotype.http import Upstream
 from calotype.providers.available import MODELS_FOLDER
 from calotype.providers.base import Provider, Runtime
+from calotype.providers.bfl import Bfl
 from calotype.providers.credentials import mark_of
 from calotype.providers.driver import Driven
 from calotype.providers.fal import Fal
@@ -29,12 +30,16 @@ def _over_http(adapter: Callable[[str, ProviderSettings], Provider]) -> Callable
         keys = settings.credentials
         adapters = [adapter(name, settings.model_copy(update={"api_key": key})) for key in keys]
         marks = [mark_of(key.get_secret_value() if key is not None else "") for key in keys]
-        return Driven(adapters, upstream, max_in_progress=settings.max_in_progress, marks=marks)
+        bound = settings.max_in_progress
+        if "max_in_progress" not in settings.model_fields_set:
+            bound = adapters[0].max_in_progress or bound
+        return Driven(adapters, upstream, max_in_progress=bound, marks=marks)
 
     return build
 
 
 KINDS: dict[str, Callable[[str, ProviderSettings], Runtime]] = {
+    "bfl": _over_http(Bfl),
     "fal": _over_http(Fal),
     "openai": _over_http(OpenAI),
 }

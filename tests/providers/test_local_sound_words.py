@@ -8,7 +8,8 @@ import pytest
 import soundbox
 
 from calotype.providers.local import tts
-from calotype.providers.local.transcribe import srt, transcribe, vtt
+from calotype.providers.local.transcribe import transcribe
+from calotype.providers.subtitles import srt, vtt
 
 HEARD = (
     "on the 3rd of march at half past 9 42 people bought tickets for the evening train to geneva"

@@ -10,6 +10,7 @@ from calotype.providers.local.extra import THREADS, engine
 from calotype.providers.local.messages import BadInput, Made, ProgressCallback
 from calotype.providers.local.sound import blocks_of
 from calotype.providers.local.weights import folder_of
+from calotype.providers.subtitles import srt, vtt
 
 LABEL = "transcription by Whisper base"
 WEIGHTS = "whisper-base"
@@ -108,22 +109,3 @@ def _answer(found: list[Any], language: str, duration_s: float, shape: str, *, w
     if shape == "vtt":
         answer["vtt"] = vtt(segments)
     return answer
-
-
-def srt(segments: Sequence[dict[str, Any]]) -> str:
-    """Write segments as SubRip subtitles."""
-    return "".join(
-        f"{number}\n{_clock(one['start'], ',')} --> {_clock(one['end'], ',')}\n{one['text']}\n\n"
-        for number, one in enumerate(segments, start=1)
-    )
-
-
-def vtt(segments: Sequence[dict[str, Any]]) -> str:
-    """Write segments as WebVTT subtitles."""
-    cues = (f"{_clock(one['start'], '.')} --> {_clock(one['end'], '.')}\n{one['text']}\n\n" for one in segments)
-    return "WEBVTT\n\n" + "".join(cues)
-
-
-def _clock(at_s: float, point: str) -> str:
-    at_ms = round(at_s * 1000)
-    return f"{at_ms // 3_600_000:02}:{at_ms // 60_000 % 60:02}:{at_ms // 1000 % 60:02}{point}{at_ms % 1000:03}"

@@ -1,0 +1,146 @@
+"""An account at a server that speaks as OpenAI does: where it is, how it is asked, what its refusals mean."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from yarl import URL
+
+from calotype.kernel.clock import Clock, SystemClock
+from calotype.kernel.outcome import Failed, FailedKind
+from calotype.kernel.steps import HttpRequest, HttpResponse, Part, Steps
+from calotype.providers.base import Call, Idempotency
+from calotype.providers.errors import Meaning
+from calotype.providers.openai_errors import Refusals
+from calotype.settings import ProviderSettings
+
+MAX_ANSWER_BYTES = 48 * 1024 * 1024
+QUICK_MS = 5_000
+"""An error answer that comes sooner than this is a refusal; a later one may have been paid for."""
+
+Judge = Callable[[HttpResponse], bool]
+
+
+class Account:
+    """One credential at one base URL.
+
+    `example` is a base URL for messages; `must_have_key` refuses to ask without a credential. The operator's own
+    `headers` are sent with every request, but never in the place of the credential.
+
+    Raises:
+        ValueError: the base URL cannot be used.
+
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: ProviderSettings,
+        base_url: str,
+        table: Sequence[Meaning],
+        clock: Clock | None = None,
+        *,
+        example: str,
+        must_have_key: bool,
+    ) -> None:
+        self.name = name
+        self.base_url, self.host, self.port = _base(name, base_url, example)
+        self.keyed = settings.idempotency == "key"
+        self.clock = clock or SystemClock()
+        self._settings = settings
+        self._key = settings.api_key.get_secret_value().strip() if settings.api_key else ""
+        self._must_have_key = must_have_key
+        self.refusals = Refusals(table, self._key, self.clock)
+
+    @property
+    def idempotency(self) -> Idempotency:
+        """What the operator says that the server offers."""
+        return Idempotency.KEY if self.keyed else Idempotency.NONE
+
+    @property
+    def lacking(self) -> Failed | None:
+        """Return why nothing can be asked, None where it can."""
+        if self._key or not self._must_have_key:
+            return None
+        return Failed(FailedKind.AUTH, "The provider has no credential.", detail=f"{self.name}: set api_key")
+
+    def post(self, path: str, call: Call, body: Mapping[str, Any], *, accept: str = "application/json") -> HttpRequest:
+        """Write a paid request with a JSON body."""
+        encoded = msgspec.json.encode(body)
+        return self._paid(path, call, {"Accept": accept, "Content-Type": "application/json"}, body=encoded)
+
+    def form(self, path: str, call: Call, parts: Sequence[Part]) -> HttpRequest:
+        """Write a paid request with a multipart body."""
+        return self._paid(path, call, {"Accept": "application/json"}, multipart=tuple(parts))
+
+    def get(self, path: str, *, timeout_s: float = 15.0) -> HttpRequest:
+        """Write a request that reads and costs nothing."""
+        headers = {"Accept": "application/json", **self.authorized()}
+        return HttpRequest(
+            "GET", self.base_url + path, headers, connect_timeout_s=self._settings.connect_timeout_s,
+            read_timeout_s=timeout_s, total_timeout_s=4 * timeout_s,
+        )  # fmt: skip
+
+    def ask(self, call: Call, request: HttpRequest, refused: Judge | None = None) -> Steps[HttpResponse | Failed]:
+        """Send one request and return its good answer; `refused` finds errors that came with a good status."""
+        started_ms = self.clock.now_ms()
+        answer: HttpResponse = yield request
+        if answer.ok and not (refused is not None and refused(answer)):
+            return answer
+        return self.refusals.failed(call, answer, late=self.late(started_ms))
+
+    def late(self, started_ms: int) -> bool:
+        """Say whether so much time has passed that the work may have been done."""
+        return self.clock.now_ms() - started_ms > QUICK_MS
+
+    def authorized(self) -> dict[str, str]:
+        """Return the headers of every request."""
+        headers = dict(self._settings.headers)
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        return headers
+
+    def _paid(
+        self,
+        path: str,
+        call: Call,
+        headers: dict[str, str],
+        body: bytes | None = None,
+        multipart: tuple[Part, ...] | None = None,
+    ) -> HttpRequest:
+        headers = {**headers, **self.authorized()}
+        if self.keyed:
+            headers["Idempotency-Key"] = call.token
+        return HttpRequest(
+            "POST",
+            self.base_url + path,
+            headers=headers,
+            body=body,
+            multipart=multipart,
+            commits=True,
+            connect_timeout_s=self._settings.connect_timeout_s,
+            read_timeout_s=self._settings.read_timeout_s,
+            total_timeout_s=self._settings.read_timeout_s + 120.0,
+            max_bytes=MAX_ANSWER_BYTES * max(1, call.outputs),
+        )
+
+
+def given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that have a value."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def count(value: Any) -> int | None:
+    """Return a number of tokens or of pieces; None for what is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _base(name: str, base_url: str, example: str) -> tuple[str, str, int]:
+    try:
+        url = URL(base_url.strip())
+        host, port = url.host, url.port
+    except ValueError:
+        host = port = None
+    if not host or not port or url.scheme not in ("http", "https") or url.raw_user or url.raw_query_string:
+        raise ValueError(f"providers.{name}.base_url must be like {example}, without a user name or a query")
+    return str(url).rstrip("/"), host, port

@@ -140,6 +140,12 @@ def test_pictures_travel_as_bare_base64_under_numbered_names() -> None:
     }  # fmt: skip
 
 
+def test_without_a_picture_to_follow_the_size_is_said_so_that_its_price_is_known() -> None:
+    request = next(provider().submit(call(input={"size": "auto"})))
+    assert isinstance(request, HttpRequest) and isinstance(request.body, bytes)
+    assert msgspec.json.decode(request.body) == {"prompt": PROMPT, "width": 1024, "height": 1024}
+
+
 def test_several_pictures_are_several_tasks_with_seeds_of_their_own() -> None:
     second = {**TAKEN, "id": "two", "cost": 3.0}
     steps, outcome = told(provider().submit(call(outputs=2, input={"seed": 7})), answer(TAKEN), answer(second))

@@ -234,7 +234,9 @@ def parse_size(text: str) -> tuple[int, int] | None:
 
 
 def sized(rule: Megapixel, fields: dict[str, Any]) -> bool:
-    """Say whether the input names the size of what is made."""
+    """Say whether the input tells the size of what is made: by itself, or because it gives no picture to follow."""
+    if rule.images and not image_units(rule, fields):
+        return True
     return _sides(fields.get(rule.size)) is not None or all(
         isinstance(fields.get(name), int) for name in (rule.width, rule.height)
     )
@@ -250,6 +252,8 @@ def megapixels(rule: Megapixel | Token, fields: dict[str, Any]) -> int:
     if pair is None and isinstance(width, int) and isinstance(height, int):
         pair = (width, height)
     pixels = pair[0] * pair[1] if pair else rule.default_pixels
+    if pair is None and isinstance(rule, Megapixel) and sized(rule, fields):
+        pixels = one
     if pixels is None:
         raise PriceError("no price for an input without a size: the rule needs default_pixels")
     return max(1, -(-pixels // one))

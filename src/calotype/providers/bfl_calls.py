@@ -10,6 +10,7 @@ BASE_URLS = {"bfl": BASE_URL, "bfl-eu": "https://api.eu.bfl.ai", "bfl-us": "http
 """Base URL by instance name, where the settings say none; the global host promises no region."""
 DOMAIN = "bfl.ai"
 SEEDS = 2**32
+USUAL_SIDE = 1024
 
 
 def bodies(fields: dict[str, Any], count: int) -> list[dict[str, Any]]:
@@ -70,6 +71,8 @@ def _body(fields: dict[str, Any]) -> dict[str, Any]:
         if name == "size":
             if size := re.fullmatch(r"(\d{1,5})x(\d{1,5})", str(value)):
                 body |= {"width": int(size[1]), "height": int(size[2])}
+            elif not fields.get("input_image"):  # without a picture to follow, the usual size is one megapixel
+                body |= {"width": USUAL_SIDE, "height": USUAL_SIDE}
         elif isinstance(value, list):
             body |= {name if n == 0 else f"{name}_{n + 1}": _plain(item) for n, item in enumerate(value)}
         else:

@@ -26,6 +26,10 @@ USUAL_VARIABLES: dict[str, tuple[str, str, str]] = {
     "FAL_IMAGE_MODEL": ("fal", "fal", "models.krea-2"),
     "FAL_VIDEO_MODEL": ("fal", "fal", "models.wan"),
     "FAL_AVATAR_MODEL": ("fal", "fal", "models.avatar"),
+    "BFL_API_KEY": ("bfl", "bfl", "api_key"),
+    "BFL_API_BASE": ("bfl", "bfl", "base_url"),
+    "BFL_EU_API_BASE": ("bfl-eu", "bfl", "base_url"),
+    "BFL_US_API_BASE": ("bfl-us", "bfl", "base_url"),
     "KIE_API_KEY": ("kie", "kie", "api_key"),
     "KIE_BASE_URL": ("kie", "kie", "base_url"),
     "KIE_UPLOAD_BASE_URL": ("kie", "kie", "upload_base_url"),
@@ -33,6 +37,12 @@ USUAL_VARIABLES: dict[str, tuple[str, str, str]] = {
 """Environment variable → provider name, kind, setting; ours (`CALOTYPE_PROVIDERS__…`) win over these.
 
 A variable named `…_HOST` holds a host, perhaps with a path, and stands for an https address.
+"""
+
+BESIDE: dict[str, tuple[str, ...]] = {"bfl": ("bfl-eu", "bfl-us")}
+"""Instances that the first one's usual key sets up too: the same account at the upstream's hosts of other regions.
+
+Where the operator chose the first one's address, theirs must be chosen as well: no key goes to a host nobody named.
 """
 
 
@@ -270,9 +280,21 @@ class _UsualVariables(PydanticBaseSettingsSource):
                 item = providers.setdefault(name, {"kind": kind})
                 item[setting] = {**item.get(setting, {}), key: value} if key else value
         # a base URL or a model alone names no account: without a key the provider is not set up
-        named = {str(name).lower() for name in self.current_state.get("providers") or ()}
+        named = {str(name).lower(): item for name, item in (self.current_state.get("providers") or {}).items()}
+        _set_up_beside(providers, named)
         found = {name: item for name, item in providers.items() if "api_key" in item or name in named}
         return {"providers": found} if found else {}
+
+
+def _set_up_beside(providers: dict[str, dict[str, Any]], named: Mapping[str, Any]) -> None:
+    """Add the instances of `BESIDE`."""
+    for name, others in BESIDE.items():
+        first, written = providers.get(name, {}), named.get(name)
+        chosen = "base_url" in first or (isinstance(written, dict) and "base_url" in written)
+        for other in others:
+            if "api_key" in first and (other in providers or not chosen):
+                shared = {"kind": first["kind"], "api_key": first["api_key"]}
+                providers[other] = {**shared, **providers.get(other, {})}
 
 
 def _of_fals_clients(environ: Mapping[str, str]) -> dict[str, str]:

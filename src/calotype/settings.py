@@ -21,6 +21,14 @@ from calotype.kernel.generation import KeyClass, Region
 USUAL_VARIABLES: dict[str, tuple[str, str, str]] = {
     "OPENAI_API_KEY": ("openai", "openai", "api_key"),
     "OPENAI_BASE_URL": ("openai", "openai", "base_url"),
+    "OPENAI_ORG_ID": ("openai", "openai", "headers.OpenAI-Organization"),
+    "OPENAI_PROJECT_ID": ("openai", "openai", "headers.OpenAI-Project"),
+    "OPENROUTER_API_KEY": ("openrouter", "openrouter", "api_key"),
+    "OPENROUTER_API_BASE": ("openrouter", "openrouter", "base_url"),
+    "ANTHROPIC_API_KEY": ("anthropic", "openai", "api_key"),
+    "FIREWORKS_API_KEY": ("fireworks", "openai", "api_key"),
+    "SCW_SECRET_KEY": ("scaleway", "openai", "api_key"),
+    "TOGETHER_API_KEY": ("together", "openai", "api_key"),
     "FAL_KEY": ("fal", "fal", "api_key"),
     "FAL_QUEUE_RUN_HOST": ("fal", "fal", "base_url"),
     "FAL_IMAGE_MODEL": ("fal", "fal", "models.krea-2"),
@@ -96,6 +104,10 @@ class ProviderSettings(Section):
     idempotency: Literal["key", "none"] | None = None
     models: dict[str, str] = {}
     """Model id in our catalogue → upstream model, for models the instance adds routes to."""
+    headers: dict[str, str] = {}
+    """Sent with every request, where the kind allows it: who asks (an organisation, a project, a name), no secrets."""
+    zero_retention: bool = False
+    """Always ask for hosts that keep nothing, where the upstream has a choice; PHI is never sent to any other."""
     connect_timeout_s: float = Field(default=5.0, gt=0, le=60)
     read_timeout_s: float = Field(default=180.0, gt=0, le=3600)
     pool_size: int = Field(default=500, ge=1, le=10_000)

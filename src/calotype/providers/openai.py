@@ -11,9 +11,9 @@ from yarl import URL
 from calotype.kernel.clock import Clock
 from calotype.kernel.generation import Operation
 from calotype.kernel.outcome import Failed, FailedKind, Outcome
-from calotype.kernel.steps import Steps
+from calotype.kernel.steps import HttpResponse, Steps
 from calotype.providers.answers import immediately
-from calotype.providers.base import Call, Handle, MediaInputs, PollSchedule, Provider
+from calotype.providers.base import Call, Check, Handle, MediaInputs, PollSchedule, Provider
 from calotype.providers.openai_account import Account
 from calotype.providers.openai_audio import speech, transcription
 from calotype.providers.openai_chat import Manner, chat, token_cost
@@ -82,6 +82,11 @@ class OpenAI(Provider):
             return immediately(Failed(FailedKind.GONE, f"The provider does no {call.operation}."))
         lacking = self._account.lacking
         return immediately(lacking) if lacking is not None else does(self._account, call)
+
+    def check(self) -> Steps[Check | None]:
+        """List the models, which any valid credential may."""
+        answer: HttpResponse = yield self._account.get("/models")
+        return Check.of(answer.status)
 
     def poll(self, handle: Handle) -> Steps[Outcome]:  # noqa: ARG002  (there is nothing to ask for)
         """Never needed: this API answers at once."""

@@ -15,17 +15,16 @@ from calotype.providers.openai_errors import Refusals
 from calotype.settings import ProviderSettings
 
 MAX_ANSWER_BYTES = 48 * 1024 * 1024
+MAX_ERROR_BYTES = 65_536
 QUICK_MS = 5_000
 """An error answer that comes sooner than this is a refusal; a later one may have been paid for."""
-
-Judge = Callable[[HttpResponse], bool]
 
 
 class Account:
     """One credential at one base URL.
 
-    `example` is a base URL for messages; `must_have_key` refuses to ask without a credential. The operator's own
-    `headers` are sent with every request, but never in the place of the credential.
+    `example` is a base URL for messages; `must_have_key` refuses to ask without a credential; `table` and `type_of`
+    read its refusals. The operator's own headers are sent with every request, never in the place of the credential.
 
     Raises:
         ValueError: the base URL cannot be used.
@@ -42,6 +41,7 @@ class Account:
         *,
         example: str,
         must_have_key: bool,
+        type_of: Callable[[dict[str, Any]], str] | None = None,
     ) -> None:
         self.name = name
         self.base_url, self.host, self.port = _base(name, base_url, example)
@@ -50,7 +50,7 @@ class Account:
         self._settings = settings
         self._key = settings.api_key.get_secret_value().strip() if settings.api_key else ""
         self._must_have_key = must_have_key
-        self.refusals = Refusals(table, self._key, self.clock)
+        self.refusals = Refusals(table, self._key, self.clock, type_of)
 
     @property
     def idempotency(self) -> Idempotency:
@@ -81,13 +81,16 @@ class Account:
             read_timeout_s=timeout_s, total_timeout_s=4 * timeout_s,
         )  # fmt: skip
 
-    def ask(self, call: Call, request: HttpRequest, refused: Judge | None = None) -> Steps[HttpResponse | Failed]:
-        """Send one request and return its good answer; `refused` finds errors that came with a good status."""
+    def ask(self, call: Call, request: HttpRequest) -> Steps[HttpResponse | Failed]:
+        """Send one request and return its good answer; an error inside an answer with a good status is none."""
         started_ms = self.clock.now_ms()
         answer: HttpResponse = yield request
-        if answer.ok and not (refused is not None and refused(answer)):
-            return answer
-        return self.refusals.failed(call, answer, late=self.late(started_ms))
+        if not answer.ok:
+            return self.refusals.failed(call, answer, late=self.late(started_ms))
+        body = answer.json() if _may_be_error(answer) else None
+        if isinstance(body, dict) and body.get("error"):
+            return self.refusals.inside(call, answer, body, begun=False, late=self.late(started_ms))
+        return answer
 
     def late(self, started_ms: int) -> bool:
         """Say whether so much time has passed that the work may have been done."""
@@ -133,6 +136,11 @@ def given(fields: Mapping[str, Any]) -> dict[str, Any]:
 def count(value: Any) -> int | None:
     """Return a number of tokens or of pieces; None for what is none."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _may_be_error(answer: HttpResponse) -> bool:
+    """Say whether an answer is worth looking into: errors are short, results are often megabytes of base64."""
+    return len(answer.body) < MAX_ERROR_BYTES and b'"error"' in answer.body
 
 
 def _base(name: str, base_url: str, example: str) -> tuple[str, str, int]:

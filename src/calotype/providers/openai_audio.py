@@ -28,16 +28,13 @@ def speech(account: Account, call: Call, extra: dict[str, Any] | None = None) ->
     body = {"model": call.upstream_model, **given(call.input), **(extra or {})}
     request = account.post("/audio/speech", call, body, accept="audio/*")
     answer = yield from account.ask(call, request)
-    return answer if isinstance(answer, Failed) else recording(account, call, answer)
+    return answer if isinstance(answer, Failed) else recording(call, answer)
 
 
-def recording(account: Account, call: Call, answer: HttpResponse) -> Outcome:
-    """Return the recording that a good answer holds; JSON in its place is an error."""
+def recording(call: Call, answer: HttpResponse) -> Outcome:
+    """Return the recording that a good answer holds."""
     said = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if said == "application/json" or said.startswith("text/"):
-        body = answer.json()
-        if isinstance(body, dict) and body.get("error"):
-            return account.refusals.inside(call, answer, body, begun=False, late=False)
         return Failed(FailedKind.UNKNOWN, MALFORMED, detail=f"HTTP {answer.status} {said}", status=answer.status)
     if not answer.body:
         return Failed(FailedKind.UPSTREAM, "The provider delivered no recording.", status=answer.status)
@@ -67,8 +64,6 @@ def transcription(account: Account, call: Call) -> Steps[Outcome]:
     if isinstance(answer, Failed):
         return answer
     body = answer.json()
-    if isinstance(body, dict) and body.get("error"):
-        return account.refusals.inside(call, answer, body, begun=False, late=False)
     return written(call, answer, body, None)
 
 

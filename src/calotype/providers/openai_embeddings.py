@@ -20,8 +20,6 @@ def embeddings(
     if isinstance(answer, Failed):
         return answer
     said = answer.json()
-    if isinstance(said, dict) and said.get("error"):
-        return account.refusals.inside(call, answer, said, begun=False, late=False)
     vectors = _vectors(said)
     if vectors is None:
         return Failed(FailedKind.UNKNOWN, MALFORMED, detail=f"HTTP {answer.status}, no vectors", status=answer.status)

@@ -1,7 +1,7 @@
 """What refusals of OpenAI and of servers that speak as it does mean (`wire/providers.md §7.5`)."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -49,16 +49,24 @@ MEANINGS: tuple[Meaning, ...] = (
 
 
 class Refusals:
-    """Reads the refusals of one account by its table; nothing of the key or of the caller's words is repeated."""
+    """Reads the refusals of one account by its table; nothing of the key or of the caller's words is repeated.
 
-    def __init__(self, table: Sequence[Meaning], key: str, clock: Clock) -> None:
+    `type_of` finds the type in the error object of a server that writes it elsewhere than OpenAI does.
+    """
+
+    def __init__(
+        self, table: Sequence[Meaning], key: str, clock: Clock, type_of: Callable[[dict[str, Any]], str] | None = None
+    ) -> None:
         self._table = table
         self._key = key
         self._clock = clock
+        self._type_of = type_of
 
     def failed(self, call: Call, answer: HttpResponse, *, late: bool) -> Failed:
         """Return what an answer that is a refusal means; `late` says that the work may have been done before it."""
         error = error_body(answer)
+        if error is not None and self._type_of is not None and isinstance(body := answer.json(), dict):
+            error = self._typed(error, body)
         outcome = self._meaning(call, answer, answer.status, error, late=late)
         return replace(outcome, retry_after_s=retry_after_s(answer, self._clock))
 
@@ -68,12 +76,18 @@ class Refusals:
         A code that is an HTTP status counts as one. Once the result has `begun` to come, the request was accepted and
         nothing may be tried again.
         """
-        error = error_of(body)
+        error = self._typed(error_of(body), body)
         status = int(error.code) if re.fullmatch(r"[45]\d\d", error.code) else answer.status
         outcome = self._meaning(call, answer, status, error, late=late)
         if begun and (outcome.kind in NOT_ACCEPTED or outcome.kind is FailedKind.UNKNOWN):
             return replace(outcome, kind=FailedKind.UPSTREAM, message="The provider failed while it answered.")
         return outcome
+
+    def _typed(self, error: ErrorBody, body: dict[str, Any]) -> ErrorBody:
+        said = body.get("error")
+        if self._type_of is None or not isinstance(said, dict):
+            return error
+        return replace(error, type=self._type_of(said) or error.type)
 
     def _meaning(self, call: Call, answer: HttpResponse, status: int, error: ErrorBody | None, *, late: bool) -> Failed:
         kind, message = meaning_of(self._table, status, error, late=late)

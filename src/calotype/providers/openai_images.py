@@ -22,7 +22,7 @@ def images(account: Account, call: Call) -> Steps[Outcome]:
     """Ask for pictures; the answer is the end."""
     if call.operation is Operation.IMAGE_TO_IMAGE and not call.files:
         return Failed(FailedKind.INVALID, "An image to edit is required.", field="image")
-    answer = yield from account.ask(call, _edit(account, call) if call.files else _generate(account, call), _refused)
+    answer = yield from account.ask(call, _edit(account, call) if call.files else _generate(account, call))
     return answer if isinstance(answer, Failed) else delivered(answer, image_usage)
 
 
@@ -116,8 +116,3 @@ def image_usage(said: Any) -> tuple[dict[str, int], Cost | None]:
     counts = {"input_tokens": text, "input_image_tokens": pictures, "output_tokens": made}
     usage = {name: number for name, number in counts.items() if number is not None}
     return usage, Cost(amount=str(sum(usage.values())), unit="tokens", source="response") if usage else None
-
-
-def _refused(answer: HttpResponse) -> bool:
-    """Say whether the answer is an error, which some compatible servers send with status 200."""
-    return len(answer.body) < 65_536 and b'"error"' in answer.body and b'"data"' not in answer.body

@@ -13,6 +13,7 @@ from calotype.providers.fal import Fal
 from calotype.providers.local.pool import Limits
 from calotype.providers.local.runtime import LocalRuntime
 from calotype.providers.openai import OpenAI
+from calotype.providers.openrouter import OpenRouter
 from calotype.settings import ProviderSettings, Settings
 
 LOCAL = "local"
@@ -42,6 +43,7 @@ KINDS: dict[str, Callable[[str, ProviderSettings], Runtime]] = {
     "bfl": _over_http(Bfl),
     "fal": _over_http(Fal),
     "openai": _over_http(OpenAI),
+    "openrouter": _over_http(OpenRouter),
 }
 """Kind → factory, for everything that settings can name; `local` is always there."""
 

@@ -12,7 +12,7 @@ from calotype.catalog.rules import AnyRule, Image, PriceError, Request
 from calotype.catalog.samples import samples
 from calotype.catalog.schema import InputSchema
 from calotype.kernel.errors import Problem
-from calotype.kernel.generation import KeyClass
+from calotype.kernel.generation import KeyClass, Operation
 from calotype.settings import ProviderSettings, is_loopback
 
 KEY_CLASSES: dict[str, frozenset[KeyClass]] = {
@@ -36,6 +36,8 @@ def build(origin: str, file: CardFile, providers: Mapping[str, ProviderSettings]
     routes = tuple(_routes(origin, file, schema, providers))
     # a planned model is active as soon as the operator has set up a provider of one of its routes
     started = file.status == "planned" and any(route.provider in providers for route in routes)
+    # a retired one is back in force where the operator names an upstream that still runs it
+    revived = file.status == "retired" and any(file.id in settings.models for settings in providers.values())
     card = Card(
         id=file.id,
         title=file.title,
@@ -48,8 +50,8 @@ def build(origin: str, file: CardFile, providers: Mapping[str, ProviderSettings]
         aliases=tuple(file.aliases),
         description=file.description,
         category=file.category,
-        status="active" if started else file.status,
-        shutdown_date=file.shutdown_date,
+        status="active" if started or revived else file.status,
+        shutdown_date=None if revived else file.shutdown_date,
         replacement=file.replacement,
         tags=tuple(file.tags),
         licence=file.licence,
@@ -127,7 +129,8 @@ def _route(file: CardFile, written: RouteFile, provider: str, settings: Provider
     if cost_source == "unknown" and settings is not None and is_loopback(settings.base_url):
         cost, cost_source = _unpriced_rule(file), SANDBOX
     if settings is not None:
-        upstream = settings.models.get(file.id, upstream)
+        if not written.operations or _first_operation(file) in written.operations:  # a side route keeps its own
+            upstream = settings.models.get(file.id, upstream)
         regions = _narrowed(regions, frozenset(settings.regions))
         classes = frozenset(settings.key_classes) if settings.key_classes is not None else classes
         phi = Declaration(settings.phi.reference, settings.phi.expires) if settings.phi else None
@@ -145,6 +148,10 @@ def _route(file: CardFile, written: RouteFile, provider: str, settings: Provider
         key_classes=classes,
         needs=written.needs,
     )
+
+
+def _first_operation(file: CardFile) -> Operation:
+    return file.operation[0] if isinstance(file.operation, list) else file.operation
 
 
 def _narrowed(card: frozenset[str], operator: frozenset[str]) -> frozenset[str]:

@@ -104,6 +104,8 @@ class Provider(Protocol):
     """Whether it takes `Call.callback_url`, and `callback` proves what arrives there."""
     max_in_progress: int | None = None
     """How many calls the upstream takes at once from one credential, where it says so and the settings do not."""
+    user_agent: str = "calotype"
+    """What its requests name as the client."""
 
     def submit(self, call: Call) -> Steps[Outcome]:
         """Start the work; an upstream that answers at once returns the end."""

@@ -10,6 +10,7 @@ from calotype.providers.bfl import Bfl
 from calotype.providers.credentials import mark_of
 from calotype.providers.driver import Driven
 from calotype.providers.fal import Fal
+from calotype.providers.kie import Kie
 from calotype.providers.local.pool import Limits
 from calotype.providers.local.runtime import LocalRuntime
 from calotype.providers.openai import OpenAI
@@ -27,9 +28,9 @@ def _over_http(adapter: Callable[[str, ProviderSettings], Provider]) -> Callable
     """Make the factory of an adapter: each instance gets connections of its own."""
 
     def build(name: str, settings: ProviderSettings) -> Runtime:
-        upstream = Upstream(name, pool_size=settings.pool_size)
         keys = settings.credentials
         adapters = [adapter(name, settings.model_copy(update={"api_key": key})) for key in keys]
+        upstream = Upstream(name, pool_size=settings.pool_size, user_agent=adapters[0].user_agent)
         marks = [mark_of(key.get_secret_value() if key is not None else "") for key in keys]
         bound = settings.max_in_progress
         if "max_in_progress" not in settings.model_fields_set:
@@ -42,6 +43,7 @@ def _over_http(adapter: Callable[[str, ProviderSettings], Provider]) -> Callable
 KINDS: dict[str, Callable[[str, ProviderSettings], Runtime]] = {
     "bfl": _over_http(Bfl),
     "fal": _over_http(Fal),
+    "kie": _over_http(Kie),
     "openai": _over_http(OpenAI),
     "openrouter": _over_http(OpenRouter),
 }

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from calotype.sandbox.base import Emulator
+from calotype.sandbox.bfl import Bfl
 from calotype.sandbox.fal import Fal
 from calotype.sandbox.openai_images import OpenAIImages
 
-EMULATORS: dict[str, Callable[[], Emulator]] = {"fal": Fal, "openai": OpenAIImages}
+EMULATORS: dict[str, Callable[[], Emulator]] = {"bfl": Bfl, "fal": Fal, "openai": OpenAIImages}
 """Every emulator by name."""
 
 

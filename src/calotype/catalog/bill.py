@@ -26,10 +26,10 @@ from calotype.catalog.rules import (
     cell,
     factor,
     image_units,
+    input_tokens,
     megapixels,
     output_tokens,
     sized,
-    text_bytes,
 )
 from calotype.kernel.money import MICRO, ceil_div
 
@@ -128,7 +128,7 @@ def _megapixels(rule: Megapixel, fields: dict[str, Any], outputs: int, flat: int
 
 
 def _tokens(rule: Token, fields: dict[str, Any], outputs: int, flat: int | None, one: int) -> tuple[Line, ...]:
-    text = one or min(rule.max_input, sum(text_bytes(fields.get(name)) for name in rule.text))
+    text = one or input_tokens(rule, fields)
     images = one or image_units(rule, fields)
     made = one or output_tokens(rule, fields) * outputs
     return (

@@ -17,6 +17,8 @@ MEGAPIXEL = 1_048_576
 """Pixels in a megapixel as image models are sold: 1024x1024 is one."""
 BLOCK_BYTES = 10_000_000
 """Bytes in one 10 MB block."""
+FILE_PARTS = frozenset({"image_url", "input_audio", "video_url", "file"})
+"""Types of the parts of a chat message that stand for a file."""
 
 Micro = Annotated[int, Meta(ge=0, le=MAX_MICRO)]
 Count = Annotated[int, Meta(ge=0, le=10**9)]
@@ -104,7 +106,8 @@ class Token(Rule, frozen=True, kw_only=True, tag="token"):
     The hold assumes one token for each byte of the `text` fields (a token is never shorter), at most `max_input`, and
     `max_output` tokens for each output, or what `output_field` allows. `output_table` gives the output bound by the
     value of one input field, and with `by_megapixel` for each started megapixel. Each file in the `images` fields is
-    held as `max_image` tokens. Measured usage is named `input_tokens` (text), `input_image_tokens`, `output_tokens`.
+    held as `max_image` tokens, and with `max_part` each picture or recording inside a conversation as so many. Measured
+    usage is named `input_tokens` (text), `input_image_tokens`, `output_tokens`.
     """
 
     per: Positive = 1_000_000
@@ -114,6 +117,7 @@ class Token(Rule, frozen=True, kw_only=True, tag="token"):
     max_input: Count
     images: tuple[str, ...] = ()
     max_image: Count = 0
+    max_part: Count = 0
     max_output: Count
     output_field: str | None = None
     output_table: dict[str, dict[str, Count]] = {}
@@ -290,6 +294,26 @@ def text_bytes(value: Any) -> int:
     if value is None:
         return 0
     return len(value.encode(errors="surrogatepass")) if isinstance(value, str) else len(msgspec.json.encode(value))
+
+
+def input_tokens(rule: Token, fields: dict[str, Any]) -> int:
+    """Return the most tokens that the input's texts can have, and the files among the parts of their messages."""
+    found = 0
+    for name in rule.text:
+        value = fields.get(name)
+        parts = _files_inside(value) if rule.max_part else []
+        # a file counts as so many tokens whatever its size: neither an address nor Base64 tells how many they are
+        found += text_bytes(value) - sum(text_bytes(part) for part in parts) + rule.max_part * len(parts)
+    return min(rule.max_input, found)
+
+
+def _files_inside(value: Any) -> list[dict[str, Any]]:
+    """Return the parts of messages that are no text: `image_url`, `input_audio`, `file` and their like."""
+    if isinstance(value, dict):
+        if value.get("type") in FILE_PARTS:
+            return [value]
+        return _files_inside(value.get("content"))
+    return [part for item in value for part in _files_inside(item)] if isinstance(value, list) else []
 
 
 def output_tokens(rule: Token, fields: dict[str, Any]) -> int:

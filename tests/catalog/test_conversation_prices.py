@@ -1,0 +1,32 @@
+"""What is held for a conversation with pictures in it."""
+
+from typing import Any
+
+from calotype.catalog import rules as r
+from calotype.catalog.rules import input_tokens, text_bytes
+
+TOKENS = r.Token(micro=0, text=("messages", "tools"), max_input=10_000, max_part=1_500, max_output=1)
+
+
+def asked(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": [{"type": "text", "text": "What is this?"}, *parts]}]}
+
+
+def picture(url: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def test_a_picture_is_held_as_so_many_tokens_whatever_the_length_of_its_address() -> None:
+    words = input_tokens(TOKENS, asked())
+    by_address = input_tokens(TOKENS, asked(picture("https://example.com/a.png")))
+    inline = input_tokens(TOKENS, asked(picture("data:image/png;base64," + "A" * 1_000_000)))
+    assert words < 100
+    assert 0 <= by_address - words - 1_500 < 5
+    assert inline == by_address
+    assert input_tokens(TOKENS, asked(picture("a"), {"type": "input_audio", "input_audio": {}})) - words >= 3_000
+
+
+def test_texts_and_tools_are_held_by_their_bytes_and_never_above_the_models_limit() -> None:
+    fields = {"messages": [{"role": "user", "content": "é" * 10}], "tools": [{"type": "function"}]}
+    assert input_tokens(TOKENS, fields) == text_bytes(fields["messages"]) + text_bytes(fields["tools"])
+    assert input_tokens(TOKENS, asked(*[picture("a")] * 20)) == 10_000

@@ -47,6 +47,9 @@ NEEDS: dict[Operation, frozenset[str]] = {
     Operation.TALKING_AVATAR: frozenset({"image", "audio"}),
     Operation.LIP_SYNC: frozenset({"video", "audio"}),
     Operation.TRANSCRIPTION: frozenset({"audio"}),
+    Operation.AUDIO_TO_AUDIO: frozenset({"audio"}),
+    Operation.SPEECH_TO_SPEECH: frozenset({"audio"}),
+    Operation.VOICE_CLONING: frozenset({"audio"}),
     Operation.UPSCALE: frozenset({"image"}),
     Operation.BACKGROUND_REMOVAL: frozenset({"image"}),
 }

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from calotype.kernel.ids import uuid7
-from calotype.sandbox.base import Emulator, reply
+from calotype.sandbox.base import SHOWN_BYTES, Emulator, reply
 from calotype.sandbox.bfl_work import ENDPOINTS, Task, credits_for, measured, picture, wrong
 from calotype.sandbox.faults import Fault, words_in
 
@@ -62,10 +62,10 @@ class Bfl(Emulator):
         return {"BFL_API_KEY": "bfl-sandbox", **hosts}
 
     def words_of(self, request: Request, body: bytes) -> str:
-        """Later requests keep to the words of their submit."""
+        """Look in the model's name and the input, whatever host was asked; later requests keep to those."""
         ident = request.query_params.get("id") or request.path_params.get("name", "").partition(".")[0]
         task = self.tasks.get(ident)
-        return task.text if task is not None else super().words_of(request, body)
+        return task.text if task is not None else _text(request, body)
 
     def refusal(self, fault: Fault) -> Response:
         """Word an error of this status as the API does (§4.3)."""
@@ -127,7 +127,7 @@ class Bfl(Emulator):
         return reply({**said, "polling_url": f"{self.region.url}/v1/get_result?id={task.id}"})
 
     def _taken(self, request: Request, endpoint: str, fields: dict[str, Any], raw: bytes) -> Task:
-        text = super().words_of(request, raw)
+        text = _text(request, raw)
         words = words_in(text)
         width, height, input_mp = measured(endpoint, fields)
         host = request.url.path.partition("/v1/")[0]
@@ -218,6 +218,10 @@ class _Region(Emulator):
 
     def refusal(self, fault: Fault) -> Response:
         return self._first.refusal(fault)
+
+
+def _text(request: Request, body: bytes) -> str:
+    return f"{request.url.path.rpartition('/v1/')[2]} {body[:SHOWN_BYTES].decode(errors='replace')}"
 
 
 def _blank(ident: str) -> dict[str, Any]:

@@ -20,6 +20,8 @@ CONTENT_TYPES = {
 }
 """Format as clients name it → content type; `pcm` is bare samples, 24 kHz, 16 bit, mono, little endian."""
 SUBTITLES = {"srt": srt, "vtt": vtt}
+CHARACTERS_PER_S = 15.0
+"""How fast people speak, as far as an estimate needs it: about 150 words a minute."""
 SEGMENT_FIELDS = ("avg_logprob", "no_speech_prob", "speaker")
 
 
@@ -87,7 +89,12 @@ def written(call: Call, answer: HttpResponse, body: Any, cost: Cost | None) -> O
     if shape in SUBTITLES:
         data[shape] = SUBTITLES[shape](segments)
     upstream_id = answer.headers.get("x-request-id") or answer.headers.get("x-generation-id")
-    return Succeeded(data=data, usage=_usage(body, length_s), cost=cost, upstream_id=upstream_id)
+    warnings: tuple[str, ...] = ()
+    if length_s is None:
+        length_s = max(1.0, len(data["text"]) / CHARACTERS_PER_S)
+        warnings = ("the provider did not say how long the recording is; its length is estimated from the text",)
+    usage = _usage(body, length_s)
+    return Succeeded(data=data, usage=usage, cost=cost, warnings=warnings, upstream_id=upstream_id)
 
 
 def _segment(number: int, one: dict[str, Any]) -> dict[str, Any]:
@@ -118,11 +125,11 @@ def _length_s(body: dict[str, Any], timed: list[dict[str, Any]]) -> float | None
     return said if said is not None else billed if billed is not None else last
 
 
-def _usage(body: dict[str, Any], length_s: float | None) -> dict[str, int]:
+def _usage(body: dict[str, Any], length_s: float) -> dict[str, int]:
     said = body.get("usage")
     counted = said if isinstance(said, dict) else {}
     counts = {
-        "duration_ms": None if length_s is None else round(length_s * 1000),
+        "duration_ms": round(length_s * 1000),
         "input_tokens": count(counted.get("input_tokens")),
         "output_tokens": count(counted.get("output_tokens")),
     }

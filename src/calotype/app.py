@@ -27,8 +27,11 @@ from calotype.dialects.openai.hooks import renderer
 from calotype.docs import documents
 from calotype.events.bus import open_bus
 from calotype.http import Guard
+from calotype.jobs.callbacks import Callbacks
 from calotype.jobs.delivery import Deliverer
 from calotype.jobs.engine import Engine, table_cost
+from calotype.jobs.feed import Feed
+from calotype.jobs.finish import Finisher
 from calotype.jobs.inputs import InputFiles
 from calotype.jobs.positions import Positions
 from calotype.jobs.reconcile import Reconciler
@@ -49,12 +52,14 @@ from calotype.media.sweep import sweep
 from calotype.media.uploads import Uploads
 from calotype.providers.available import MODELS_FOLDER, Available
 from calotype.providers.base import Runtime
+from calotype.providers.local.diffusion import card_of, find_pipelines
 from calotype.providers.registry import build_runtimes
 from calotype.server import Server
 from calotype.settings import Settings
 from calotype.telemetry import Metrics
 from calotype.webhooks import Deliverer as WebhookDeliverer
 from calotype.webhooks import WebhookSigner
+from calotype.webhooks.receive import CallbackEndpoint
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +94,8 @@ class App:
         self.accounts = Accounts(self.db, self.clock)
         self.ledger = Ledger(self.db, self.clock)
         pricing = Pricing(settings.margin_bps, dict(settings.prices), settings.credit_micro)
-        self.catalog = Catalog.load(settings.cards_dir, settings.providers, pricing)
+        found = find_pipelines(settings.data_dir / MODELS_FOLDER, settings.local.pipelines)
+        self.catalog = Catalog.load(settings.cards_dir, settings.providers, pricing, map(card_of, found))
         scratch = self.store.temp_path().parent
         self.runtimes = runtimes if runtimes is not None else build_runtimes(settings, scratch_dir=scratch)
         self.available = Available(self.runtimes, settings.data_dir / MODELS_FOLDER)
@@ -108,9 +114,15 @@ class App:
         self.inputs = InputFiles(inputs, self.uploads, self.store)
         self.deliverer = Deliverer(self.store, settings.media, self._guard_of)
         rows = Rows(self.db, self.clock, bus=self.bus, lease_s=settings.engine.lease_s, on_end=self._ended)
+        self.feed = Feed()
+        self.callbacks = Callbacks(self.secrets.get("url_signing"), settings.public_url, lambda: self.base_url)
+        finish = Finisher(
+            self.clock, self.runtimes, deliverer=self.deliverer, rows=rows, lease_s=settings.engine.lease_s,
+            table_cost=self._table_cost,
+        )  # fmt: skip
         self.stepper = Stepper(
-            self.db, self.clock, self.instance, self.runtimes, deliverer=self.deliverer, inputs=self.inputs,
-            bus=self.bus, settings=settings.engine, rows=rows, table_cost=self._table_cost,
+            self.db, self.clock, self.instance, self.runtimes, inputs=self.inputs, bus=self.bus,
+            settings=settings.engine, rows=rows, finish=finish, feed=self.feed, callback_url=self.callbacks.url,
         )  # fmt: skip
         self.runner = Runner(
             self.db, self.clock, self.instance, stepper=self.stepper, bus=self.bus, settings=settings.engine,
@@ -153,7 +165,9 @@ class App:
         self.metrics.watch("calotype_write_batches_total", "Committed batches.", lambda: self.db.writer.batches)
         self.metrics.watch("calotype_write_commands_total", "Committed commands.", lambda: self.db.writer.commands)
         return Server(
-            openai=OpenAIDialect(desk), fal=FalDialect(fal_desk),
+            openai=OpenAIDialect(desk), fal=FalDialect(fal_desk), callbacks=CallbackEndpoint(
+                self.db, self.clock, callbacks=self.callbacks, runtimes=self.runtimes, bus=self.bus
+            ),
             media=MediaEndpoint(self.store, self.signer, self.clock, presign_s=settings.media.redirect_s),
             metrics=self.metrics, ready=self.problems,
             documents=documents(self.catalog, version=__version__, url=_url_of(settings)),

@@ -36,6 +36,7 @@ class Server:
         *,
         openai: ASGIApp,
         fal: ASGIApp,
+        callbacks: ASGIApp,
         media: ASGIApp,
         metrics: Metrics,
         ready: Callable[[], Awaitable[dict[str, str]]],
@@ -46,6 +47,7 @@ class Server:
     ) -> None:
         self._openai = openai
         self._fal = fal
+        self._callbacks = callbacks
         self._media = media
         self._metrics = metrics
         self._ready = ready
@@ -108,6 +110,8 @@ class Server:
                 return "openai", self._openai
         if path.startswith(("/fal/", "/api/fal/proxy")):
             return "fal", self._fal
+        if path.startswith("/callbacks/"):
+            return "callbacks", self._callbacks
         return "own", self._own
 
     async def _own(self, scope: Scope, _receive: Receive, send: Send) -> None:

@@ -63,7 +63,9 @@ def serve(listener: socket.socket) -> None:
     configure_logs("info", "json")
     if wanted := os.environ.get("CALOTYPE_TEST_POINT"):
         arm(wanted)
-    config = uvicorn.Config(build().asgi, log_level="warning", access_log=False, lifespan="on")
+    app = build()
+    app.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    config = uvicorn.Config(app.asgi, log_level="warning", access_log=False, lifespan="on")
     uvicorn.Server(config).run(sockets=[listener])
 
 

@@ -45,6 +45,7 @@ QUEUED = cases(
     ("submit.answered", LOST, 1, 1),
     ("running.before_commit", LOST, 1, 1),  # the request's id was about to be written down
     ("running.recorded", DONE, 1, 1),
+    ("callback.received", DONE, 1, 1),
     ("store.partial", DONE, 1, 1),
     ("store.written", DONE, 1, 1),
     ("finish.before_commit", DONE, 1, 1),
@@ -65,6 +66,7 @@ WITH_FILES = cases(
 )
 ON_POSTGRESQL = cases(
     "wan",
+    ("callback.received", DONE, 1, 1),
     ("submit.answered", LOST, 1, 1),
     ("store.written", DONE, 1, 1),
     ("finish.before_commit", DONE, 1, 1),

@@ -36,9 +36,11 @@ class Heard:
         steps = self.fal.callback(headers, body, about)
         try:
             step = next(steps)
-            assert isinstance(step, HttpRequest) and "Authorization" not in step.headers
-            self.fetched.append(step.url)
-            steps.send(HttpResponse(status, {}, msgspec.json.encode(self.webhooks.jwks() if jwks is None else jwks)))
+            for _ in range(2):
+                assert isinstance(step, HttpRequest) and "Authorization" not in step.headers
+                self.fetched.append(step.url)
+                keys = msgspec.json.encode(self.webhooks.jwks() if jwks is None else jwks)
+                step = steps.send(HttpResponse(status, {}, keys))
         except StopIteration as end:
             result: bool = end.value
             return result
@@ -80,7 +82,7 @@ def test_what_was_changed_on_the_way_is_refused(heard: Heard) -> None:
     assert not heard.hear(headers | {"x-fal-webhook-user-id": "another"})
     assert not heard.hear(heard.headers(webhooks=Webhooks()))
     assert heard.hear(headers)
-    assert len(heard.fetched) == 1, "a forged webhook makes us ask once a minute at most"
+    assert len(heard.fetched) == 2, "a forged webhook makes us ask once a minute at most"
 
 
 def test_new_keys_are_fetched_when_the_old_ones_do_not_fit_and_after_a_day(heard: Heard) -> None:
@@ -91,7 +93,7 @@ def test_new_keys_are_fetched_when_the_old_ones_do_not_fit_and_after_a_day(heard
     assert heard.hear(heard.headers())
     heard.clock.advance(86_400_000)
     assert heard.hear(heard.headers(), status=500), "old keys are better than none"
-    assert len(heard.fetched) == 3
+    assert len(heard.fetched) == 4, "without an answer the other place is asked too"
 
 
 def test_a_key_set_is_read_with_care() -> None:

@@ -4,17 +4,16 @@ Every step may run twice without harm except a paid submit, which is fenced by t
 is committed before its first request.
 """
 
-import asyncio
-import contextlib
 import random
 from collections.abc import Callable
+from functools import partial
 
-import msgspec
 import structlog
 
 from calotype.db import Database
 from calotype.events.bus import Bus
-from calotype.jobs.delivery import Deliverer, Delivery, NotYetError
+from calotype.jobs.feed import Feed
+from calotype.jobs.finish import Finisher, detail, note
 from calotype.jobs.inputs import InputFiles
 from calotype.jobs.moves import Begin, Closing
 from calotype.jobs.rows import FencedError, Rows
@@ -23,9 +22,9 @@ from calotype.kernel import points
 from calotype.kernel.clock import Clock
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import DataClass
-from calotype.kernel.ids import InstanceId
+from calotype.kernel.ids import InstanceId, JobId
 from calotype.kernel.job import JobState
-from calotype.kernel.outcome import NOT_ACCEPTED, Cost, Failed, FailedKind, Outcome, Pending, Succeeded
+from calotype.kernel.outcome import NOT_ACCEPTED, Failed, FailedKind, Outcome, Pending, Succeeded
 from calotype.kernel.steps import FileRef, TransportError
 from calotype.providers.base import Call, Idempotency, PollSchedule, Runtime
 from calotype.settings import EngineSettings
@@ -34,19 +33,6 @@ log = structlog.get_logger(__name__)
 
 GONE_GRACE_S = 30.0
 """How long a poll may answer "unknown" after the submit before it is believed."""
-
-_outcome = msgspec.json.Decoder(Succeeded)
-
-PROBLEM_OF: dict[FailedKind, Code] = {
-    FailedKind.RETRY: Code.UNAVAILABLE,
-    FailedKind.INVALID: Code.INVALID_INPUT,
-    FailedKind.MODERATED: Code.MODERATED,
-    FailedKind.AUTH: Code.UNAVAILABLE,
-    FailedKind.QUOTA: Code.UNAVAILABLE,
-    FailedKind.UPSTREAM: Code.UPSTREAM_FAILED,
-    FailedKind.GONE: Code.UNAVAILABLE,
-    FailedKind.UNKNOWN: Code.UPSTREAM_FAILED,
-}
 
 
 class Stepper:
@@ -59,23 +45,25 @@ class Stepper:
         instance: InstanceId,
         runtimes: dict[str, Runtime],
         *,
-        deliverer: Deliverer,
         inputs: InputFiles,
         bus: Bus,
         settings: EngineSettings,
         rows: Rows,
-        table_cost: Callable[[JobRow, FrozenRoute, int, dict[str, int]], int | None],
+        finish: Finisher,
+        feed: Feed,
+        callback_url: Callable[[Runtime, JobId, int], str | None],
     ) -> None:
         self._db = db
         self._clock = clock
         self._instance = instance
         self._runtimes = runtimes
-        self._deliverer = deliverer
         self._inputs = inputs
         self._bus = bus
         self._settings = settings
-        self._table_cost = table_cost
         self._rows = rows
+        self.finish = finish
+        self._feed = feed
+        self._callback_url = callback_url
         self.payloads = rows.payloads
         self.progress = rows.progress
 
@@ -93,10 +81,10 @@ class Stepper:
             problem = Problem(
                 Code.UNAVAILABLE, "The process that held this request's data ended; send it again.", retryable=False
             )
-            return await self._fail(job, problem, Closing(job.attempt, "ambiguous"))
+            return await self.finish.fail(job, problem, Closing(job.attempt, "ambiguous"))
         if self._clock.now_ms() >= job.deadline_at_ms:
-            return await self._expire(job)
-        if job.cancel_requested and (view := await self._cancel(job)) is not None:
+            return await self.finish.expire(job)
+        if job.cancel_requested and (view := await self.finish.cancel(job)) is not None:
             return view
         if job.state is JobState.QUEUED or recorded:
             return await self._submit(job, recorded=recorded)
@@ -104,7 +92,7 @@ class Stepper:
             return await self._recover(job)
         if job.state is JobState.RUNNING:
             return await self._poll(job)
-        return await self._store(job)
+        return await self.finish.store(job)
 
     # -- submit ----------------------------------------------------------------------------------------------------
 
@@ -121,13 +109,13 @@ class Stepper:
             if not isinstance(outcome, Failed):
                 return await self._answered(job, outcome, fresh=True)
             if outcome.kind is FailedKind.UNKNOWN and begun and self._can_find_out(job):
-                self._note(job, route, outcome)
+                note(job, route, outcome)
                 return await self._look_later(job)
             if outcome.kind not in NOT_ACCEPTED:
-                return await self._failed(job, outcome)
-            self._note(job, route, outcome)
+                return await self.finish.failed(job, outcome)
+            note(job, route, outcome)
             if begun:
-                previous = Closing(attempt, "rejected", error=_detail(job, outcome), cost=outcome.cost)
+                previous = Closing(attempt, "rejected", error=detail(job, outcome), cost=outcome.cost)
                 job.attempt = attempt
             begun = False
             if job.route + 1 < len(job.plan.routes):
@@ -169,7 +157,7 @@ class Stepper:
             self._bus.changed(job.id)
 
         try:
-            outcome = await runtime.submit(call, on_commit, on_progress)
+            outcome = await runtime.submit(call, on_commit, on_progress, partial(self._feed.publish, job.id))
         finally:
             if call.files:
                 await self._inputs.release(job)
@@ -186,13 +174,15 @@ class Stepper:
             job_id=job.id, attempt=attempt, token=f"{job.id}-{attempt}", operation=job.operation,
             upstream_model=route.upstream, input=route.upstream_fields(fields), outputs=job.plan.quote.outputs,
             files={route.fields.get(name, name): refs for name, refs in files.items()}, data_class=job.data_class,
+            stream=self._feed.listened(job.id),
+            callback_url=None if job.data_class is DataClass.PHI else self._callback_url(runtime, job.id, attempt),
         )  # fmt: skip
 
     async def _try_later(self, job: JobRow, outcome: Failed, previous: Closing | None) -> JobView | None:
         """Put a job nobody took back into the queue, or give up after the rounds are used up."""
         rounds = job.attempt // len(job.plan.routes)
         if rounds >= job.plan.rounds or outcome.kind is not FailedKind.RETRY:
-            return await self._failed(job, outcome, previous)
+            return await self.finish.failed(job, outcome, previous)
         pause_s = outcome.retry_after_s if outcome.retry_after_s is not None else 1.0
         pause_s = min(max(pause_s, 0.2 if rounds < 2 else 2.0 ** (rounds - 1)), 30.0)
         if job.state is JobState.QUEUED:
@@ -204,7 +194,7 @@ class Stepper:
 
     async def _answered(self, job: JobRow, outcome: Pending | Succeeded, *, fresh: bool) -> JobView | None:
         if isinstance(outcome, Succeeded):
-            return await self._deliver(job, outcome, fresh=fresh)
+            return await self.finish.deliver(job, outcome, fresh=fresh)
         closing = Closing(
             job.attempt, "accepted", handle=outcome.handle, upstream_id=outcome.upstream_id, cost=outcome.cost
         )
@@ -225,7 +215,7 @@ class Stepper:
         outcome = await runtime.poll(job.handle)
         waited_s = (self._clock.now_ms() - (job.started_at_ms or job.created_at_ms)) / 1000
         if isinstance(outcome, Succeeded):
-            return await self._deliver(job, outcome, fresh=False)
+            return await self.finish.deliver(job, outcome, fresh=False)
         if isinstance(outcome, Pending):
             changed = outcome.handle != job.handle
             closing = Closing(job.attempt, "accepted", handle=outcome.handle) if changed else None
@@ -235,16 +225,16 @@ class Stepper:
             return None
         waiting = outcome.kind in (FailedKind.RETRY, FailedKind.AUTH, FailedKind.QUOTA, FailedKind.UNKNOWN)
         if waiting or (outcome.kind is FailedKind.GONE and waited_s < GONE_GRACE_S):
-            self._note(job, job.frozen_route, outcome)
+            note(job, job.frozen_route, outcome)
             pause_s = outcome.retry_after_s or self._pause(job, waited_s)
             await self._rows.move(job, JobState.RUNNING, pause_s)
             return None
-        return await self._failed(job, outcome)
+        return await self.finish.failed(job, outcome)
 
     async def _recover(self, job: JobRow) -> JobView | None:
         """Take up a submission whose owner is gone: it may or may not have been sent."""
         if not self._can_find_out(job):
-            return await self._failed(job, _ambiguous())
+            return await self.finish.failed(job, _ambiguous())
         runtime = self._runtimes[job.provider]
         if runtime.idempotency is Idempotency.KEY:
             found: Outcome | None = (await self._send(job, job.frozen_route, job.attempt, True, None))[0]
@@ -253,8 +243,8 @@ class Stepper:
         if isinstance(found, Failed):
             # that this sending was not taken says nothing about the first one: no other route may be tried
             if found.kind is not FailedKind.UNKNOWN and found.kind not in NOT_ACCEPTED:
-                return await self._failed(job, found)
-            self._note(job, job.frozen_route, found)
+                return await self.finish.failed(job, found)
+            note(job, job.frozen_route, found)
         elif found is not None:
             return await self._answered(job, found, fresh=True)
         return await self._look_later(job)
@@ -265,6 +255,8 @@ class Stepper:
         except (TransportError, Problem) as error:
             log.warning("lookup_failed", job_id=job.id, provider=job.provider, error=type(error).__name__)
             return None
+        finally:
+            await self._inputs.release(job)
 
     def _can_find_out(self, job: JobRow) -> bool:
         """Say whether the provider can tell what became of a submission, by our key or by a look-up."""
@@ -275,121 +267,9 @@ class Stepper:
         """Try again to find out what became of a submission, until its grace is over."""
         waited_s = (self._clock.now_ms() - (job.started_at_ms or job.created_at_ms)) / 1000
         if waited_s > self._settings.ambiguous_grace_s:
-            return await self._failed(job, _ambiguous())
+            return await self.finish.failed(job, _ambiguous())
         await self._rows.move(job, JobState.SUBMITTING, self._pause(job, waited_s))
         return None
-
-    # -- deliver ---------------------------------------------------------------------------------------------------
-
-    async def _store(self, job: JobRow) -> JobView | None:
-        if job.outcome is None:
-            raise RuntimeError(f"job {job.id} is storing nothing")
-        return await self._deliver(job, _outcome.decode(job.outcome), fresh=False)
-
-    async def _deliver(self, job: JobRow, outcome: Succeeded, *, fresh: bool) -> JobView | None:
-        """Store what came, then settle. A fresh answer by URL is written down while it is fetched."""
-        urls = [o for o in outcome.outputs if o.url is not None and self._deliverer.stores(job, o)]
-        recording: asyncio.Task[None] | None = None
-        if fresh and urls and len(urls) == len(outcome.outputs):
-            recording = asyncio.create_task(self._record(job, outcome))
-        try:
-            delivery = await self._deliverer.deliver(job, outcome, self._clock.now_ms())
-        except NotYetError as error:
-            await _written_down(recording)
-            return await self._store_later(job, outcome, error)
-        except BaseException:
-            if recording is not None:
-                recording.cancel()
-            raise
-        await _written_down(recording)
-        return await self._delivered(job, outcome, delivery)
-
-    async def _delivered(self, job: JobRow, outcome: Succeeded, delivery: Delivery) -> JobView | None:
-        cost = self._cost(job, outcome, delivery)
-        closing = Closing(job.attempt, "done", upstream_id=outcome.upstream_id, cost=cost)
-        if outcome.outputs and not delivery.artifacts and not delivery.inline:
-            problem = Problem(Code.UPSTREAM_FAILED, "The upstream's result could not be fetched.", retryable=False)
-            return await self._rows.end(job, JobState.FAILED, problem=problem, closing=closing)
-        return await self._rows.end(job, JobState.SUCCEEDED, delivery=delivery, closing=closing)
-
-    def _cost(self, job: JobRow, outcome: Succeeded, delivery: Delivery) -> Cost | None:
-        """Return what the upstream bills: its own word, or, where that is no money, the tables' beside it."""
-        said = outcome.cost
-        if said is not None and said.micro is not None:
-            return said
-        outputs = len(delivery.artifacts) + len(delivery.inline) + delivery.missing or 1
-        micro = self._table_cost(job, job.frozen_route, outputs, delivery.result.usage)
-        if micro is None:
-            return said
-        return Cost(micro=micro, source="table") if said is None else Cost(micro, said.amount, said.unit, "table")
-
-    async def _record(self, job: JobRow, outcome: Succeeded) -> None:
-        lease_ms = int(self._settings.lease_s * 1000)
-        await self._rows.move(job, JobState.STORING, lease_ms / 1000, outcome=outcome, keep=True)
-
-    async def _store_later(self, job: JobRow, outcome: Succeeded, error: NotYetError) -> JobView | None:
-        log.warning("store_again", job_id=job.id, reason=error.reason)
-        pause_s = error.retry_after_s if error.retry_after_s is not None else 2.0
-        carried = job.data_class is DataClass.GENERAL and all(o.url is not None for o in outcome.outputs)
-        if carried:
-            await self._rows.move(job, JobState.STORING, min(pause_s, 30.0), outcome=outcome)
-            return None
-        for tried in range(3):  # bytes in memory cannot be written down: try here, under the renewed lease
-            await asyncio.sleep(min(pause_s, 2.0) * (tried + 1))
-            try:
-                delivery = await self._deliverer.deliver(job, outcome, self._clock.now_ms())
-            except NotYetError:
-                continue
-            return await self._delivered(job, outcome, delivery)
-        problem = Problem(Code.UNAVAILABLE, "The result could not be stored; nothing was charged.")
-        return await self._fail(job, problem, Closing(job.attempt, "done", cost=outcome.cost))
-
-    # -- ends ------------------------------------------------------------------------------------------------------
-
-    async def _expire(self, job: JobRow) -> JobView | None:
-        runtime = self._runtimes.get(job.provider)
-        if job.state is JobState.RUNNING and runtime is not None and job.handle is not None:
-            await runtime.cancel(job.handle)
-        problem = Problem(
-            Code.TIMEOUT, "The job did not end before its deadline; nothing was charged.", retryable=False
-        )
-        closing = Closing(job.attempt, "ambiguous", error="deadline") if job.state is not JobState.QUEUED else None
-        return await self._fail(job, problem, closing)
-
-    async def _cancel(self, job: JobRow) -> JobView | None:
-        """Stop the job if that is still possible; None lets it go on to its end."""
-        if job.state is JobState.RUNNING:
-            runtime = self._runtimes.get(job.provider)
-            if runtime is None or job.handle is None or not await runtime.cancel(job.handle):
-                return None
-        elif job.state is JobState.SUBMITTING:
-            runtime = self._runtimes.get(job.provider)
-            if runtime is None or not runtime.cancellable:
-                return None
-        elif job.state is JobState.STORING:
-            return None
-        return await self.canceled(job)
-
-    async def canceled(self, job: JobRow) -> JobView | None:
-        """End a job whose work has stopped because somebody asked for it."""
-        problem = Problem(Code.CANCELED, "The job was canceled; nothing was charged.", retryable=False)
-        closing = Closing(job.attempt, "failed", error="canceled") if job.state is not JobState.QUEUED else None
-        return await self._rows.end(job, JobState.CANCELED, problem=problem, closing=closing)
-
-    async def _failed(self, job: JobRow, outcome: Failed, previous: Closing | None = None) -> JobView | None:
-        self._note(job, job.frozen_route, outcome)
-        code = PROBLEM_OF[outcome.kind]
-        retryable = outcome.kind is FailedKind.RETRY
-        problem = Problem(
-            code, outcome.message, field=outcome.field, retryable=retryable,
-            retry_after_s=outcome.retry_after_s if retryable else None,
-        )  # fmt: skip
-        state = "ambiguous" if outcome.kind is FailedKind.UNKNOWN else "failed"
-        closing = previous or Closing(job.attempt, state, error=_detail(job, outcome), cost=outcome.cost)
-        return await self._fail(job, problem, closing)
-
-    async def _fail(self, job: JobRow, problem: Problem, closing: Closing | None) -> JobView | None:
-        return await self._rows.end(job, JobState.FAILED, problem=problem, closing=closing)
 
     # -- small parts -----------------------------------------------------------------------------------------------
 
@@ -403,32 +283,12 @@ class Stepper:
         pause_s = min(max(schedule.first_s, waited_s * (schedule.factor - 1)), schedule.max_s)
         return pause_s * random.uniform(0.8, 1.2)  # noqa: S311  (jitter, not a secret)
 
-    def _note(self, job: JobRow, route: FrozenRoute, outcome: Failed) -> None:
-        log.warning(
-            "upstream_failed", job_id=job.id, provider=route.provider, kind=outcome.kind.value, status=outcome.status,
-            code=outcome.code, detail=outcome.detail if job.data_class is DataClass.GENERAL else None,
-        )  # fmt: skip
-
 
 def _ambiguous() -> Failed:
     return Failed(
         FailedKind.UNKNOWN,
         "It is not known whether the upstream took the request; nothing was charged and it was not sent again.",
     )
-
-
-def _detail(job: JobRow, outcome: Failed) -> str:
-    """Return what the operator may read about a failure; of a PHI request only its kind."""
-    if job.data_class is DataClass.PHI:
-        return outcome.kind.value
-    return f"{outcome.kind.value}: {outcome.detail or outcome.message}"[:500]
-
-
-async def _written_down(recording: "asyncio.Task[None] | None") -> None:
-    """Wait until an outcome is written down; where that failed the coming settlement decides."""
-    if recording is not None:
-        with contextlib.suppress(Problem):
-            await recording
 
 
 def _percent(fraction: float | None) -> int:

@@ -1,26 +1,28 @@
 """fal.ai: the queue API, which is submitted to once and then polled (`wire/fal.md §5, §14`).
 
 Files of the input are uploaded to fal's storage before the one request that costs money. fal offers no idempotency
-key and no look-up, so a submit whose answer was lost is never sent again. Webhooks are not asked for yet, as nothing
-here has an address to receive them; `callback` proves one, and polling is the truth in any case.
+key and no look-up, so a submit whose answer was lost is never sent again. A webhook is asked for where we have an
+address that fal can reach; it only brings the next poll forward.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from yarl import URL
 
 from calotype.kernel.clock import Clock, SystemClock
 from calotype.kernel.generation import DataClass, Operation
-from calotype.kernel.outcome import Failed, FailedKind, Outcome, Pending
+from calotype.kernel.outcome import Failed, FailedKind, Outcome, Pending, Succeeded
 from calotype.kernel.steps import FileRef, HttpRequest, HttpResponse, Parallel, Steps, TransportError
 from calotype.providers.answers import immediately, retry_after_s
 from calotype.providers.base import Call, Handle, Idempotency, MediaInputs, PollSchedule, Provider
 from calotype.providers.fal_answers import FAILURES, REFUSALS, delivered, failed, speaks, typed
 from calotype.providers.fal_callbacks import keys_of, plausible, proven
-from calotype.providers.fal_calls import BASE_URL, bases, may_upload, upstream_input
+from calotype.providers.fal_calls import BASE_URL, bases, key_hosts, may_upload, upstream_input
+from calotype.providers.fal_chat import answered, ignored, prompted
 from calotype.settings import ProviderSettings
 
 QUICK_MS = 5_000
@@ -51,11 +53,12 @@ class Fal(Provider):
     kind = "fal"
     idempotency = Idempotency.NONE
     media_inputs = MediaInputs.FILE
+    callbacks = True
     schedule = PollSchedule(first_s=1.0, factor=1.2, max_s=10.0)
 
     def __init__(self, name: str, settings: ProviderSettings, clock: Clock | None = None) -> None:
         self.name = name
-        self._queue, self._rest = bases(name, settings.base_url or BASE_URL)
+        self._queue, self._rest, _ = bases(name, settings.base_url or BASE_URL)
         own = URL(self._queue)
         self.output_hosts = frozenset({f"{own.host}:{own.port}"}) if self._queue != BASE_URL else frozenset()
         self._settings = settings
@@ -74,6 +77,11 @@ class Fal(Provider):
         if phi and (call.files or call.operation not in _INLINE):
             return Failed(FailedKind.GONE, "The provider keeps such files at public addresses, where PHI must not be.")
         fields = upstream_input(call.input)
+        if call.operation is Operation.CHAT:
+            said = prompted(fields)
+            if isinstance(said, Failed):
+                return said
+            fields = said
         if phi:
             fields["sync_mode"] = True  # the result comes inside the answer (§7.4)
         if call.files:
@@ -98,7 +106,7 @@ class Fal(Provider):
         }  # fmt: skip
         return HttpRequest(
             "POST",
-            f"{self._queue}/{call.upstream_model}",
+            f"{self._queue}/{call.upstream_model}{_webhook(call)}",
             headers=headers,
             body=_json(fields),
             commits=True,
@@ -117,12 +125,14 @@ class Fal(Provider):
         parts = call.upstream_model.split("/")
         app = "/".join(parts[: 3 if parts[0] in NAMESPACES else 2])
         built = f"{self._queue}/{app}/requests/{ident}"
-        handle = {
+        handle: Handle = {
             "id": ident,
             "status_url": self._theirs(body.get("status_url"), f"{built}/status"),
             "response_url": self._theirs(body.get("response_url"), built),
             "cancel_url": self._theirs(body.get("cancel_url"), f"{built}/cancel"),
         }
+        if call.operation is Operation.CHAT:
+            handle["chat"] = ignored(call.input)
         return Pending(handle, upstream_id=ident)
 
     def _theirs(self, url: Any, built: str) -> str:
@@ -188,7 +198,8 @@ class Fal(Provider):
         failure = bool(status.get("error") or status.get("error_type"))
         answer = yield self._ask("GET", handle["response_url"])
         if answer.ok:
-            return delivered(answer, handle["id"])
+            outcome = delivered(answer, handle["id"])
+            return answered(outcome, handle["chat"]) if "chat" in handle and isinstance(outcome, Succeeded) else outcome
         if answer.status == 400 and b"still in progress" in answer.body[:1000]:
             return Pending(handle)
         passing = answer.status in (502, 503, 504) and not typed(answer)  # a gateway's word, not the runner's
@@ -227,10 +238,18 @@ class Fal(Provider):
         if age_s < KEYS_AGAIN_S or (found is not None and age_s < KEYS_LIFE_S):
             return found == upstream_id
         self._keys_at_s = now_s
-        answer: HttpResponse = yield HttpRequest(
-            "GET", f"{self._rest}/.well-known/jwks.json", read_timeout_s=POLL_TIMEOUT_S, max_bytes=1 << 20
-        )
-        self._keys = keys_of(answer.json()) if answer.ok else self._keys
+        keys: tuple[bytes, ...] = ()
+        for host in key_hosts(self._queue, self._rest):
+            try:
+                answer: HttpResponse = yield HttpRequest(
+                    "GET", f"{host}/.well-known/jwks.json", read_timeout_s=POLL_TIMEOUT_S, max_bytes=1 << 20
+                )
+            except TransportError:
+                continue
+            keys += keys_of(answer.json()) if answer.ok else ()
+            if proven(headers, body, keys, now_s) is not None:
+                break
+        self._keys = keys or self._keys
         return proven(headers, body, self._keys, now_s) == upstream_id
 
     def _ask(self, method: str, url: str) -> HttpRequest:
@@ -250,6 +269,10 @@ class Fal(Provider):
 
     def _authorized(self) -> dict[str, str]:
         return {"Authorization": f"Key {self._key}", "Accept": "application/json"}
+
+
+def _webhook(call: Call) -> str:
+    return "" if call.callback_url is None else f"?fal_webhook={quote(call.callback_url, safe='')}"
 
 
 def _keep_s(call: Call) -> int:

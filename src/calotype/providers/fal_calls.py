@@ -1,7 +1,7 @@
 """How a call to fal is written: the addresses of its services and the conventions of its inputs (`wire/fal.md §13`)."""
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from yarl import URL
 
@@ -9,13 +9,22 @@ BASE_URL = "https://queue.fal.run"
 UPLOAD_HOSTS = ("fal.media", "fal.ai", "fal.run", "storage.googleapis.com")
 """Where fal lets files be uploaded to; these names and what is below them."""
 _FRAMES = re.compile(r"(\w+)@(\d+)(?::(\d+)-(\d+))?")
+PRESETS = {
+    "1:1": "square_hd",
+    "16:9": "landscape_16_9",
+    "9:16": "portrait_16_9",
+    "4:3": "landscape_4_3",
+    "3:4": "portrait_4_3",
+}
+"""The preset of `image_size` that a ratio stands for (`wire/products.md C3`)."""
 
 
 def upstream_input(fields: dict[str, Any]) -> dict[str, Any]:
     """Return an input in fal's conventions (§13): nothing that is unset, sizes as width and height.
 
     A route may name a field `num_frames@16`: its value is seconds and fal wants frames, 16 a second and the first one;
-    `num_frames@25:41-721` also keeps within bounds. It wins over a constant `num_frames`.
+    `num_frames@25:41-721` also keeps within bounds. It wins over a constant `num_frames`. `duration@` is a number that
+    fal wants as a text. A ratio may stand for an `image_size`.
     """
     written: dict[str, Any] = {}
     for name, value in sorted(fields.items(), key=lambda item: "@" in item[0]):
@@ -26,16 +35,28 @@ def upstream_input(fields: dict[str, Any]) -> dict[str, Any]:
             written[frames[1]] = min(max(count, int(frames[3])), int(frames[4])) if frames[3] else count
         elif name == "image_size" and isinstance(value, str) and (size := re.fullmatch(r"(\d{1,5})x(\d{1,5})", value)):
             written[name] = {"width": int(size[1]), "height": int(size[2])}
+        elif name == "image_size" and isinstance(value, str):
+            written[name] = PRESETS.get(value, value)
+        elif name.endswith("@"):
+            written[name[:-1]] = f"{value:g}"
         else:
             written[name] = value
     return written
 
 
-def bases(name: str, base_url: str) -> tuple[str, str]:
-    """Return the addresses of queue and storage.
+class Bases(NamedTuple):
+    """The addresses of fal's services: the queue, the storage and the Platform API."""
+
+    queue: str
+    rest: str
+    platform: str
+
+
+def bases(name: str, base_url: str) -> Bases:
+    """Return the addresses of the services beside that of the queue.
 
     Raises:
-        ValueError: the address is none beside which the storage would be known.
+        ValueError: the address is none beside which the others would be known.
 
     """
     try:
@@ -45,10 +66,12 @@ def bases(name: str, base_url: str) -> tuple[str, str]:
     except ValueError:
         usable = False
     if usable and url.raw_path.endswith("/queue"):
-        return str(url), f"{str(url).removesuffix('/queue')}/rest"
+        base = str(url).removesuffix("/queue")
+        return Bases(str(url), f"{base}/rest", f"{base}/platform/v1")
     if usable and host.startswith("queue.") and url.raw_path == "/":
-        rest = "rest.fal.ai" if host == "queue.fal.run" else f"rest.{host.removeprefix('queue.')}"
-        return str(url).rstrip("/"), str(url.with_host(rest)).rstrip("/")
+        domain = "fal.ai" if host == "queue.fal.run" else host.removeprefix("queue.")
+        rest, api = (str(url.with_host(f"{service}.{domain}")).rstrip("/") for service in ("rest", "api"))
+        return Bases(str(url).rstrip("/"), rest, f"{api}/v1")
     raise ValueError(
         f"providers.{name}.base_url must be {BASE_URL}, a URL that ends with /queue, or one of a host queue.<name>"
     )
@@ -67,3 +90,8 @@ def may_upload(queue: str, upload_url: Any, file_url: Any) -> bool:
     except ValueError:
         return False
     return queue != BASE_URL or any(host == name or host.endswith(f".{name}") for name in UPLOAD_HOSTS)
+
+
+def key_hosts(queue: str, rest: str) -> tuple[str, ...]:
+    """Return where the keys that sign webhooks are published (`wire/fal.md §10`); the real fal has two places."""
+    return (rest, "https://rest.alpha.fal.ai") if queue == BASE_URL else (rest,)

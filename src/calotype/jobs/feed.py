@@ -1,0 +1,89 @@
+"""Pieces of results for whoever listens in this process, while the work goes on; nothing of it is kept.
+
+A piece is a courtesy: the outcome at the end holds the whole. A listener that falls behind gets texts joined and only
+the newest preview.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+from msgspec.structs import replace
+
+from calotype.kernel.ids import JobId
+from calotype.kernel.outcome import Delta
+
+MAX_WAITING = 1_000
+"""Pieces that wait for a listener before neighbours are joined or dropped."""
+_TEXTS = ("content", "reasoning")
+
+
+class Listener:
+    """The pieces of one job, in order; iteration ends when the feed of the job is closed."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Delta] = deque()
+        self._news = asyncio.Event()
+        self._closed = False
+        self.heard = False
+        """Whether any piece has come."""
+
+    def put(self, delta: Delta) -> None:
+        """Take a piece."""
+        self.heard = True
+        last = self._waiting[-1] if self._waiting else None
+        if last is not None and delta.kind == last.kind == "preview":
+            self._waiting[-1] = delta
+        elif last is not None and len(self._waiting) >= MAX_WAITING:
+            self._crowd(last, delta)
+        else:
+            self._waiting.append(delta)
+        self._news.set()
+
+    def close(self) -> None:
+        """Say that nothing more comes."""
+        self._closed = True
+        self._news.set()
+
+    async def __aiter__(self) -> AsyncIterator[Delta]:
+        while True:
+            while self._waiting:
+                yield self._waiting.popleft()
+            if self._closed:
+                return
+            self._news.clear()
+            await self._news.wait()
+
+    def _crowd(self, last: Delta, delta: Delta) -> None:
+        """Join a text to the one before; drop what may be dropped."""
+        name = next(iter(delta.data), "")
+        if delta.kind == last.kind == "chat" and name in _TEXTS and last.data.keys() == delta.data.keys() == {name}:
+            self._waiting[-1] = replace(last, data={name: last.data[name] + delta.data[name]})
+        elif delta.kind == "chat":  # tool calls cannot be joined, and there are few of them
+            self._waiting.append(delta)
+
+
+class Feed:
+    """Who listens to which job in this process."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[JobId, Listener] = {}
+
+    def listen(self, job_id: JobId) -> Listener:
+        """Begin to listen; there is one listener to a job, the caller that waits for it."""
+        listener = self._listeners[job_id] = Listener()
+        return listener
+
+    def listened(self, job_id: JobId) -> bool:
+        """Say whether somebody listens."""
+        return job_id in self._listeners
+
+    def publish(self, job_id: JobId, delta: Delta) -> None:
+        """Hand a piece to whoever listens."""
+        if (listener := self._listeners.get(job_id)) is not None:
+            listener.put(delta)
+
+    def close(self, job_id: JobId) -> None:
+        """Stop: the job has ended or nobody wants to hear more."""
+        if (listener := self._listeners.pop(job_id, None)) is not None:
+            listener.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shlex
 import signal
 import tempfile
 from pathlib import Path
@@ -61,5 +62,5 @@ def _show(emulators: dict[str, Emulator], files: tuple[str, str] | None, *, as_j
         return
     facts([(name, emulator.url) for name, emulator in emulators.items()])
     for name, value in environment.items():
-        typer.echo(f"export {name}={value}")
+        typer.echo(f"export {name}={shlex.quote(value)}")
     say(f"Faults and a report: {CONTROL} of each address. Ctrl-C ends it.")

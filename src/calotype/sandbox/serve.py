@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager, contextmanager
 from calotype.sandbox.base import Emulator
 from calotype.sandbox.bfl import Bfl
 from calotype.sandbox.fal import Fal
+from calotype.sandbox.kie import Kie
 from calotype.sandbox.openai_images import OpenAIImages
 
-EMULATORS: dict[str, Callable[[], Emulator]] = {"bfl": Bfl, "fal": Fal, "openai": OpenAIImages}
+EMULATORS: dict[str, Callable[[], Emulator]] = {"bfl": Bfl, "fal": Fal, "kie": Kie, "openai": OpenAIImages}
 """Every emulator by name."""
 
 

@@ -74,6 +74,8 @@ TABLE: list[tuple[r.AnyRule, dict[str, Any], int]] = [
         150,
     ),
     (r.Page(micro=1_500, max=100), {"pages": 3}, 4_500),
+    (r.Page(micro=1_500, max=100), {"pages": [0, 4]}, 3_000),
+    (r.Page(micro=1_500, max=100), {}, 150_000),
     (r.Step(micro=2), {"steps": 1000}, 2_000),
     (r.TenMegabytes(micro=15_000, max_bytes=25_000_000), {}, 45_000),
     (r.Credit(micro=1_500_000), {}, 45_000),

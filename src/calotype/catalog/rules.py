@@ -273,13 +273,15 @@ def _sides(size: Any) -> tuple[int, int] | None:
 
 
 def amount(fields: dict[str, Any], field: str, at_most: int | None) -> int:
-    """Return how many units the input asks for, rounded up; `at_most` where it does not say.
+    """Return how many units the input asks for, rounded up, of a list how many it names; `at_most` where it says none.
 
     Raises:
         PriceError: the input does not say and the rule has no `max`.
 
     """
     value = fields.get(field)
+    if isinstance(value, list) and value:
+        return len(value)
     if isinstance(value, str):
         value = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):

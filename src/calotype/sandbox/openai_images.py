@@ -23,6 +23,7 @@ from calotype.sandbox.faults import Fault, words_in
 MODELS = ("gpt-image-2", "gpt-image-2-mini")
 CODES: dict[str, tuple[int, str, str]] = {
     "moderation_blocked": (400, "image_generation_user_error", "Your request was rejected by the safety system."),
+    "content_filter": (400, "invalid_request_error", "The answer was filtered by the content policy."),
     "content_policy_violation": (400, "invalid_request_error", "Your request was rejected by the content policy."),
     "invalid_api_key": (401, "invalid_request_error", "Incorrect API key provided."),
     "model_not_found": (404, "invalid_request_error", "The model does not exist or you do not have access to it."),
@@ -73,7 +74,7 @@ class OpenAIImages(Emulator):
 
     def refusal(self, fault: Fault) -> Response:
         """Word an error of this status as the API does."""
-        return _refused(OF_STATUS.get(fault.status, "server_error"), status=fault.status)
+        return refused(OF_STATUS.get(fault.status, "server_error"), status=fault.status)
 
     def state(self) -> dict[str, Any]:
         """Tell how many requests were done and are billed."""
@@ -89,7 +90,7 @@ class OpenAIImages(Emulator):
         try:
             fields = msgspec.json.decode(await request.body(), type=dict[str, Any])
         except msgspec.MsgspecError:
-            return _refused("unsupported_parameter", "We could not parse the JSON body of your request.")
+            return refused("unsupported_parameter", "We could not parse the JSON body of your request.")
         return self._pictures(request, fields, images=0)
 
     async def _edit(self, request: Request) -> Response:
@@ -100,28 +101,28 @@ class OpenAIImages(Emulator):
             if name in ("image", "image[]") and isinstance(value, UploadFile)
         ]
         if not 1 <= len(files) <= MAX_IMAGES:
-            return _refused("unsupported_parameter", f"From 1 to {MAX_IMAGES} images are required.", param="image")
+            return refused("unsupported_parameter", f"From 1 to {MAX_IMAGES} images are required.", param="image")
         fields = {name: value for name, value in form.items() if isinstance(value, str)}
         return self._pictures(request, fields, images=len(files))
 
     def _pictures(self, request: Request, fields: dict[str, Any], images: int) -> Response:
         prompt = fields.get("prompt")
         words = words_in(f"{fields.get('model')} {prompt}")
-        if (refused := _key_refusal(request)) is not None:
-            return refused
+        if (unkeyed := key_refusal(request)) is not None:
+            return unkeyed
         if code := "moderation_blocked" if "moderated" in words else words.get("code"):
-            return _refused(code)
+            return refused(code)
         if not isinstance(prompt, str) or not 1 <= len(prompt) <= MAX_PROMPT:
-            return _refused("unsupported_parameter", f"prompt must have 1 to {MAX_PROMPT} characters.", param="prompt")
+            return refused("unsupported_parameter", f"prompt must have 1 to {MAX_PROMPT} characters.", param="prompt")
         if str(fields.get("model")).partition("@")[0] not in MODELS:
-            return _refused("model_not_found", param="model")
+            return refused("model_not_found", param="model")
         try:
             count = int(fields.get("n") or 1)
         except ValueError:
             count = 0
         size = _size(str(fields.get("size") or "auto"))
         if not 1 <= count <= MAX_N or size is None:
-            return _refused("unsupported_parameter", "Invalid value.", param="n" if size else "size")
+            return refused("unsupported_parameter", "Invalid value.", param="n" if size else "size")
         key = request.headers.get("idempotency-key") or str(uuid7())
         if key not in self.done:
             self.done[key] = self._body(key, fields, count, size, images, in_urls="url" in words)
@@ -153,11 +154,11 @@ class OpenAIImages(Emulator):
 
     async def _models(self, request: Request) -> Response:
         listed = [{"id": model, "object": "model", "created": 1_760_000_000, "owned_by": "openai"} for model in MODELS]
-        return _key_refusal(request) or reply({"object": "list", "data": listed})
+        return key_refusal(request) or reply({"object": "list", "data": listed})
 
     async def _file(self, request: Request) -> Response:
         body = self.files.get(request.path_params["name"])
-        return _refused("model_not_found", "No such file.") if body is None else Response(body, media_type="image/png")
+        return refused("model_not_found", "No such file.") if body is None else Response(body, media_type="image/png")
 
 
 def _size(text: str) -> tuple[int, int] | None:
@@ -172,14 +173,16 @@ def _size(text: str) -> tuple[int, int] | None:
     return (int(width), int(height)) if usable else None
 
 
-def _key_refusal(request: Request) -> Response | None:
+def key_refusal(request: Request) -> Response | None:
+    """Refuse a request without a key that works."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if scheme != "Bearer" or not key.startswith("sk-") or key.startswith("sk-unknown"):
-        return _refused("invalid_api_key")
-    return _refused("insufficient_quota") if key.startswith("sk-empty") else None
+        return refused("invalid_api_key")
+    return refused("insufficient_quota") if key.startswith("sk-empty") else None
 
 
-def _refused(code: str, message: str | None = None, *, param: str | None = None, status: int | None = None) -> Response:
+def refused(code: str, message: str | None = None, *, param: str | None = None, status: int | None = None) -> Response:
+    """Word a refusal with this code as the API does."""
     known, kind, words = CODES.get(code, (400, "invalid_request_error", "As you wished."))
     error = {"message": message or words, "type": kind, "param": param, "code": code}
     headers = {"x-request-id": f"req_{uuid7()}"}

@@ -8,10 +8,19 @@ from contextlib import asynccontextmanager, contextmanager
 from calotype.sandbox.base import Emulator
 from calotype.sandbox.bfl import Bfl
 from calotype.sandbox.fal import Fal
+from calotype.sandbox.google import Google
 from calotype.sandbox.kie import Kie
-from calotype.sandbox.openai_images import OpenAIImages
+from calotype.sandbox.openai import OpenAI
+from calotype.sandbox.openrouter import OpenRouter
 
-EMULATORS: dict[str, Callable[[], Emulator]] = {"bfl": Bfl, "fal": Fal, "kie": Kie, "openai": OpenAIImages}
+EMULATORS: dict[str, Callable[[], Emulator]] = {
+    "bfl": Bfl,
+    "fal": Fal,
+    "google": Google,
+    "kie": Kie,
+    "openai": OpenAI,
+    "openrouter": OpenRouter,
+}
 """Every emulator by name."""
 
 

@@ -10,7 +10,7 @@ import contextlib
 import socket
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -19,7 +19,7 @@ from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -54,10 +54,11 @@ class Submit(Struct, frozen=True):
 
 
 class Orders(Struct, forbid_unknown_fields=True):
-    """What `POST /__control__` takes: faults to come, and settings of the emulator by name."""
+    """What `POST /__control__` takes: faults to come, settings of the emulator by name, and acts to do at once."""
 
     faults: list[Fault] = []
     settings: dict[str, float] = {}
+    do: list[str] = []
 
 
 def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -69,10 +70,11 @@ class Emulator:
     """One emulated upstream on a port of its own. A subclass says its `routes` and how it words a refusal.
 
     `hosts` maps the upstream's real host names to path prefixes here, so that clients with fixed hosts can be led
-    to it. `settings` are the numbers that `/__control__` may change.
+    to it. `settings` are the numbers that `/__control__` may change. `websockets` says that it serves those too.
     """
 
     name = "emulator"
+    websockets = False
     hosts: ClassVar[dict[str, str]] = {}
     defaults: ClassVar[dict[str, float]] = {}
 
@@ -89,8 +91,8 @@ class Emulator:
 
     # -- what a subclass says -----------------------------------------------------------------------------------------
 
-    def routes(self) -> list[Route]:
-        """Return the routes, made with `route`."""
+    def routes(self) -> Sequence[BaseRoute]:
+        """Return the routes, made with `route`, and those of WebSockets, which keep to no faults."""
         raise NotImplementedError
 
     def refusal(self, fault: Fault) -> Response:
@@ -112,6 +114,10 @@ class Emulator:
         self._orders.clear()
         self._spent.clear()
 
+    def act(self, order: str) -> bool:  # noqa: ARG002  (an emulator without acts)
+        """Do what one of the control address's `do` says; False when there is no such act."""
+        return False
+
     def environment(self) -> dict[str, str]:
         """Return the variables that lead Calotype to this emulator."""
         return {}
@@ -124,7 +130,7 @@ class Emulator:
         async def exchange(request: Request) -> Response:
             fault = self._ordered(request, stage)
             if fault.cut == "before":
-                return await _drop(request)
+                return await drop(request)
             try:
                 body = await request.body()
             except ClientDisconnect:
@@ -136,7 +142,7 @@ class Emulator:
                 submit = Submit(request.method, request.url.path, request.url.query, headers, body, time.monotonic())
                 self.submits.append(submit)
             if fault.cut == "before":
-                return await _drop(request)
+                return await drop(request)
             return await self._answer(request, fault, handler)
 
         return Route(path, exchange, methods=list(methods or ("POST",)))
@@ -147,12 +153,12 @@ class Emulator:
         if fault.hang:
             await self._silence(request)
         if fault.cut == "read" or fault.hang:
-            return await _drop(request)
+            return await drop(request)
         response = self.refusal(fault) if fault.status else await handler(request)
         if fault.retry_after is not None:
             response.headers["retry-after"] = f"{fault.retry_after:g}"
         if fault.cut == "after":
-            return await _drop(request)
+            return await drop(request)
         if isinstance(response, StreamingResponse):
             return response
         if fault.garbage:
@@ -203,6 +209,9 @@ class Emulator:
                 return reply({"error": f"no setting {unknown[0]}; there are {', '.join(self.defaults)}"}, 400)
             self._orders += [(fault, fault.times) for fault in orders.faults]
             self.settings |= orders.settings
+            for order in orders.do:
+                if not self.act(order):
+                    return reply({"error": f"no act {order!r}"}, 400)
         shown = [_shown(submit) for submit in self.submits]
         return reply({"name": self.name, "settings": self.settings, "submits": shown, **self.state()})
 
@@ -221,8 +230,9 @@ class Emulator:
         self._leaving = asyncio.Event()
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{listener.getsockname()[1]}"
         config = uvicorn.Config(
-            self, http=_Protocol, loop="none", ws="none", lifespan="off", access_log=False, log_config=None,
-            server_header=False, timeout_graceful_shutdown=2, ssl_certfile=tls and tls[0], ssl_keyfile=tls and tls[1],
+            self, http=_Protocol, loop="none", lifespan="off", access_log=False, log_config=None, server_header=False,
+            ws="websockets-sansio" if self.websockets else "none", timeout_graceful_shutdown=2,
+            ssl_certfile=tls and tls[0], ssl_keyfile=tls and tls[1],
         )  # fmt: skip
         self._server = _Server(config)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
@@ -273,19 +283,20 @@ class _Pieces(Response):
             await asyncio.sleep(self._fault.drip / PIECES)
         if self._fault.cut:
             scope[_TRANSPORT].close()
-            await _gone(receive)
+            await gone(receive)
         else:
             await send({"type": "http.response.body", "body": b""})
 
 
-async def _drop(request: Request) -> Response:
+async def drop(request: Request) -> Response:
     """Reset the connection without a word."""
     request.scope[_TRANSPORT].abort()
-    await _gone(request.receive)
+    await gone(request.receive)
     return Response()
 
 
-async def _gone(receive: Receive) -> None:
+async def gone(receive: Receive) -> None:
+    """Wait until the client has hung up."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

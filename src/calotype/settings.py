@@ -41,8 +41,14 @@ USUAL_VARIABLES: dict[str, tuple[str, str, str]] = {
     "KIE_API_KEY": ("kie", "kie", "api_key"),
     "KIE_BASE_URL": ("kie", "kie", "base_url"),
     "KIE_UPLOAD_BASE_URL": ("kie", "kie", "upload_base_url"),
+    "GEMINI_API_KEY": ("google", "google", "api_key"),
+    "GOOGLE_API_KEY": ("google", "google", "api_key"),
+    "GEMINI_API_BASE": ("google", "google", "base_url"),
+    "GOOGLE_GEMINI_BASE_URL": ("google", "google", "base_url"),
 }
 """Environment variable → provider name, kind, setting; ours (`CALOTYPE_PROVIDERS__…`) win over these.
+
+Of two for the same setting the later one here wins, as `GOOGLE_API_KEY` does in Google's own client.
 
 A variable named `…_HOST` holds a host, perhaps with a path, and stands for an https address.
 """

@@ -10,6 +10,7 @@ from calotype.providers.bfl import Bfl
 from calotype.providers.credentials import mark_of
 from calotype.providers.driver import Driven
 from calotype.providers.fal import Fal
+from calotype.providers.google import Google
 from calotype.providers.kie import Kie
 from calotype.providers.local.pool import Limits
 from calotype.providers.local.runtime import LocalRuntime
@@ -43,6 +44,7 @@ def _over_http(adapter: Callable[[str, ProviderSettings], Provider]) -> Callable
 KINDS: dict[str, Callable[[str, ProviderSettings], Runtime]] = {
     "bfl": _over_http(Bfl),
     "fal": _over_http(Fal),
+    "google": _over_http(Google),
     "kie": _over_http(Kie),
     "openai": _over_http(OpenAI),
     "openrouter": _over_http(OpenRouter),

@@ -64,7 +64,8 @@ class ComfyUI(Emulator):
         self.files = Files()
         self.sockets = Sockets()
         self.restarts = 0
-        self.hung = False
+        self._awake = asyncio.Event()
+        self._awake.set()
         self._life: Life | None = None
         self._up_s = 0.0
         self._endings: set[asyncio.Task[None]] = set()
@@ -142,7 +143,8 @@ class ComfyUI(Emulator):
         self.restart()
         self.files.bodies.clear()
         self.models = {folder: list(names) for folder, names in self.first_models.items()}
-        self.restarts, self.hung, self._up_s = 0, False, 0.0
+        self.restarts, self._up_s = 0, 0.0
+        self._awake.set()
 
     def act(self, order: str) -> bool:
         """Do what the control address asks."""
@@ -159,8 +161,10 @@ class ComfyUI(Emulator):
                 self.life.history.clear()
             case "lose_files":
                 self.files.bodies.clear()
-            case "hang" | "wake":
-                self.hung = name == "hang"
+            case "hang":
+                self._awake.clear()
+            case "wake":
+                self._awake.set()
             case "add_model" if file:
                 self.models.setdefault(folder, []).append(file)
             case "remove_model" if file in self.models.get(folder, ()):
@@ -185,13 +189,14 @@ class ComfyUI(Emulator):
     async def stop(self) -> None:
         """Stop serving and end the process."""
         self.sockets.drop()
+        self._awake.set()
         await super().stop()
         if self._life is not None:
             await self._life.end()
             self._life = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; one that comes while the process is down or hangs gets no answer."""
+        """Serve one request; one that comes while the process is down gets no answer, while it hangs a late one."""
         if scope["path"] == CONTROL:
             await super().__call__(scope, receive, send)
             return
@@ -201,11 +206,7 @@ class ComfyUI(Emulator):
             if time.monotonic() < self._up_s:
                 await drop(Request(scope, receive))
                 return
-            if self.hung:
-                request = Request(scope, receive)
-                await self._silence(request)
-                await drop(request)
-                return
+            await self._awake.wait()
             headers = dict(scope["headers"])
             if self.token is not None and headers.get(b"authorization") != f"Bearer {self.token}".encode():
                 await Response("Unauthorized", 401, {"www-authenticate": "Bearer"})(scope, receive, send)
@@ -360,7 +361,7 @@ class ComfyUI(Emulator):
 
     async def _socket(self, connection: WebSocket) -> None:
         wrong = self.token is not None and connection.headers.get("authorization") != f"Bearer {self.token}"
-        if wrong or self.hung or time.monotonic() < self._up_s:
+        if wrong or not self._awake.is_set() or time.monotonic() < self._up_s:
             await connection.close()
             return
         life = self.life

@@ -13,6 +13,7 @@ import structlog
 from calotype import __version__
 from calotype.accounts import Accounts
 from calotype.catalog import Catalog, Pricing
+from calotype.catalog.templates import Templates
 from calotype.db import Database, Sql, Store
 from calotype.db.migrate import upgrade
 from calotype.dialects.door import Door
@@ -33,12 +34,14 @@ from calotype.jobs.engine import Engine, table_cost
 from calotype.jobs.feed import Feed
 from calotype.jobs.finish import Finisher
 from calotype.jobs.inputs import InputFiles
+from calotype.jobs.intake import Intake
 from calotype.jobs.positions import Positions
 from calotype.jobs.reconcile import Reconciler
 from calotype.jobs.rows import Rows
 from calotype.jobs.runner import Runner
 from calotype.jobs.step import Stepper
 from calotype.jobs.types import FrozenRoute, JobView
+from calotype.jobs.views import ViewLoader
 from calotype.kernel.clock import Clock, SystemClock
 from calotype.kernel.ids import InstanceId, uuid7
 from calotype.ledger.ledger import Ledger
@@ -54,6 +57,7 @@ from calotype.providers.available import MODELS_FOLDER, Available
 from calotype.providers.base import Runtime
 from calotype.providers.local.diffusion import card_of, find_pipelines
 from calotype.providers.registry import build_runtimes
+from calotype.providers.workers.crew import Crew
 from calotype.server import Server
 from calotype.settings import Settings
 from calotype.telemetry import Metrics
@@ -97,11 +101,18 @@ class App:
         found = find_pipelines(settings.data_dir / MODELS_FOLDER, settings.local.pipelines)
         self.catalog = Catalog.load(settings.cards_dir, settings.providers, pricing, map(card_of, found))
         scratch = self.store.temp_path().parent
-        self.runtimes = runtimes if runtimes is not None else build_runtimes(settings, scratch_dir=scratch)
-        self.available = Available(self.runtimes, settings.data_dir / MODELS_FOLDER)
+        self.guard = Guard(settings.security.allowed_private_hosts)
+        self.crew = Crew(
+            settings, self.db, self.clock, secrets=self.secrets.get("worker_auth"), guard=self.guard,
+            templates=Templates.load(settings.cards_dir), scratch_dir=scratch,
+        )  # fmt: skip
+        self._crewed = runtimes is None
+        self.runtimes: dict[str, Runtime] = runtimes or {
+            **build_runtimes(settings, scratch_dir=scratch), **self.crew.runtimes,
+        }  # fmt: skip
+        self.available = Available(self.runtimes, settings.data_dir / MODELS_FOLDER, empty=self.crew.empty)
         self.bus = open_bus(settings.database)
         self.signer = Signer(self.secrets.get("url_signing"))
-        self.guard = Guard(settings.security.allowed_private_hosts)
         self._guards = {name: _guard_for(settings, runtime) for name, runtime in self.runtimes.items()}
         self.uploads = Uploads(
             self.db, self.store, max_bytes=settings.media.max_upload_bytes,
@@ -126,15 +137,20 @@ class App:
         )  # fmt: skip
         self.runner = Runner(
             self.db, self.clock, self.instance, stepper=self.stepper, bus=self.bus, settings=settings.engine,
-            caps={name: runtime.max_in_progress for name, runtime in self.runtimes.items()},
+            caps=lambda: {name: runtime.max_in_progress for name, runtime in self.runtimes.items()},
             cancellable=self._cancellable,
         )  # fmt: skip
         self.reconciler = Reconciler(self.db, self.clock, self.instance)
-        self.engine = Engine(
+        views = ViewLoader(self.db)
+        intake = Intake(
             self.db, self.clock, instance=self.instance, settings=settings, catalog=self.catalog,
-            runtimes=self.runtimes, available=self.available, inputs=self.inputs, store=self.store, runner=self.runner,
-            payloads=self.stepper.payloads, progress=self.stepper.progress, reconciler=self.reconciler, bus=self.bus,
-            on_end=self._ended,
+            runtimes=self.runtimes, available=self.available, inputs=self.inputs, runner=self.runner,
+            payloads=self.stepper.payloads, views=views, feed=self.feed, bus=self.bus,
+        )  # fmt: skip
+        self.engine = Engine(
+            self.db, self.clock, intake=intake, views=views, limits=settings.limits, store=self.store,
+            runner=self.runner, progress=self.stepper.progress, feed=self.feed, reconciler=self.reconciler,
+            bus=self.bus, on_end=self._ended,
         )  # fmt: skip
         self.door = Door(self.accounts, settings.limits, self.guard, self.secrets.get("fingerprint")[0])
         self.asgi = self._server()
@@ -201,6 +217,8 @@ class App:
         self._started = True
         await self.accounts.start()
         await self.bus.start()
+        if self._crewed:
+            await self.crew.start()
         alone = self.db.store is Store.SQLITE
         await self.reconciler.start(alone=alone)
         await self.runner.start(alone=alone)
@@ -341,7 +359,9 @@ def _guard_for(settings: Settings, runtime: Runtime) -> Guard:
 
 def _overrides(settings: Settings) -> dict[str, str | None]:
     signing, webhook = settings.security.signing_secret, settings.security.webhook_secret
+    worker = settings.security.worker_secret
     return {
         "url_signing": signing.get_secret_value() if signing else None,
         "webhook_signing": webhook.get_secret_value() if webhook else None,
+        "worker_auth": worker.get_secret_value() if worker else None,
     }

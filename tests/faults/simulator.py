@@ -26,7 +26,7 @@ from calotype.catalog import Catalog
 from calotype.db import Database, Sql, Store
 from calotype.db.connection import Connection
 from calotype.db.migrate import upgrade
-from calotype.jobs.engine import Ask
+from calotype.jobs.intake import Ask
 from calotype.kernel.clock import SystemClock
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import Context, Generation, KeyClass, Operation

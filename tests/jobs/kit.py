@@ -10,7 +10,7 @@ from typing import Any
 
 from calotype.accounts.types import KeyRecord, Organisation
 from calotype.app import App
-from calotype.jobs.engine import Ask
+from calotype.jobs.intake import Ask
 from calotype.jobs.types import JobView
 from calotype.kernel.clock import SystemClock
 from calotype.kernel.generation import Context, DataClass, Generation, KeyClass, Operation

@@ -60,11 +60,12 @@ class Deliverer:
     def stores(self, job: JobRow, output: Output) -> bool:
         """Whether this output has to be in storage before the job may succeed.
 
-        With `rehost = off` URLs are passed on, and so are bytes that the caller wants in the answer.
+        With `rehost = off` URLs that anybody can fetch are passed on, and so are bytes that the caller wants in the
+        answer.
         """
         if job.data_class is DataClass.PHI:
             return False
-        if self._settings.rehost == "always":
+        if self._settings.rehost == "always" or output.url_headers:
             return True
         return output.url is None and (output.path is not None or not job.plan.wants.get("inline"))
 

@@ -62,7 +62,7 @@ class Finisher:
 
     async def deliver(self, job: JobRow, outcome: Succeeded, *, fresh: bool) -> JobView | None:
         """Store what came, then settle. A fresh answer by URL is written down while it is fetched."""
-        urls = [o for o in outcome.outputs if o.url is not None and self._deliverer.stores(job, o)]
+        urls = [o for o in outcome.outputs if o.url is not None and not o.url_headers and self._deliverer.stores(job, o)]
         recording: asyncio.Task[None] | None = None
         if fresh and urls and len(urls) == len(outcome.outputs):
             recording = asyncio.create_task(self._record(job, outcome))
@@ -103,8 +103,13 @@ class Finisher:
     async def _store_later(self, job: JobRow, outcome: Succeeded, error: NotYetError) -> JobView | None:
         log.warning("store_again", job_id=job.id, reason=error.reason)
         pause_s = error.retry_after_s if error.retry_after_s is not None else 2.0
+        keyed = any(o.url_headers for o in outcome.outputs)
+        if keyed and job.state is JobState.RUNNING and job.handle is not None:
+            # a key may not be written down: the upstream is asked for the same result again
+            await self._rows.move(job, JobState.RUNNING, min(pause_s, 30.0))
+            return None
         carried = job.data_class is DataClass.GENERAL and all(o.url is not None for o in outcome.outputs)
-        if carried:
+        if carried and not keyed:
             await self._rows.move(job, JobState.STORING, min(pause_s, 30.0), outcome=outcome)
             return None
         for tried in range(3):  # bytes in memory cannot be written down: try here, under the renewed lease

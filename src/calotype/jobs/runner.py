@@ -62,7 +62,7 @@ class Runner:
         stepper: Stepper,
         bus: Bus,
         settings: EngineSettings,
-        caps: dict[str, int],
+        caps: Callable[[], dict[str, int]],
         cancellable: Callable[[str], bool],
     ) -> None:
         self._db = db
@@ -71,7 +71,7 @@ class Runner:
         self._stepper = stepper
         self._bus = bus
         self._settings = settings
-        self._caps = {name: cap for name, cap in caps.items() if cap < UNLIMITED}
+        self._all_caps = caps
         self._cancellable = cancellable
         self.active: dict[JobId, Active] = {}
         self._busy: Counter[str] = Counter()
@@ -81,6 +81,11 @@ class Runner:
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self.healthy_at_ms = 0
+
+    @property
+    def _caps(self) -> dict[str, int]:
+        """How many jobs of each provider may be begun at once, as it is now: workers come and go."""
+        return {name: cap for name, cap in self._all_caps().items() if cap < UNLIMITED}
 
     @property
     def lease_ms(self) -> int:

@@ -180,6 +180,9 @@ class Stepper:
 
     async def _try_later(self, job: JobRow, outcome: Failed, previous: Closing | None) -> JobView | None:
         """Put a job nobody took back into the queue, or give up after the rounds are used up."""
+        if outcome.requeue:
+            await self._rows.move(job, JobState.QUEUED, outcome.retry_after_s or 1.0, closing=previous, route=0)
+            return None
         rounds = job.attempt // len(job.plan.routes)
         if rounds >= job.plan.rounds or outcome.kind is not FailedKind.RETRY:
             return await self.finish.failed(job, outcome, previous)
@@ -222,6 +225,11 @@ class Stepper:
             job.handle = outcome.handle
             pause_s = outcome.poll_after_s or self._pause(job, waited_s)
             await self._rows.move(job, JobState.RUNNING, pause_s, closing=closing, progress=_percent(outcome.progress))
+            return None
+        if outcome.requeue:
+            note(job, job.frozen_route, outcome)
+            closing = Closing(job.attempt, "failed", error=detail(job, outcome))
+            await self._rows.move(job, JobState.QUEUED, outcome.retry_after_s or 0.2, closing=closing, route=0)
             return None
         waiting = outcome.kind in (FailedKind.RETRY, FailedKind.AUTH, FailedKind.QUOTA, FailedKind.UNKNOWN)
         if waiting or (outcome.kind is FailedKind.GONE and waited_s < GONE_GRACE_S):

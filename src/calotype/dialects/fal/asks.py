@@ -10,7 +10,7 @@ from calotype.dialects.door import Caller, json_object
 from calotype.dialects.fal.desk import NAME, Desk, FalExchange
 from calotype.dialects.fal.endpoints import endpoint_id
 from calotype.dialects.fal.inputs import fit
-from calotype.jobs.engine import Ask
+from calotype.jobs.intake import Ask
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import Context, Generation, Retention
 

@@ -9,7 +9,7 @@ from calotype.dialects.fal.desk import Desk, FalExchange
 from calotype.dialects.fal.events import hung_up
 from calotype.dialects.fal.outputs import output_of
 from calotype.dialects.fal.starts import watch_start
-from calotype.jobs.engine import Ask, Ticket
+from calotype.jobs.intake import Ask, Ticket
 from calotype.jobs.types import JobView
 from calotype.kernel.job import JobState
 

@@ -12,7 +12,7 @@ from calotype.dialects.fal.outputs import output_of
 from calotype.dialects.fal.queue import wants_logs
 from calotype.dialects.fal.starts import watch_start
 from calotype.dialects.fal.statuses import WORDS, status_object
-from calotype.jobs.engine import Ticket
+from calotype.jobs.intake import Ticket
 from calotype.jobs.types import JobView
 from calotype.kernel.job import JobState
 

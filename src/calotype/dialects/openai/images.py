@@ -11,7 +11,7 @@ from calotype.dialects.door import Exchange, json_object
 from calotype.dialects.headers import Headers
 from calotype.dialects.openai.answers import failure_answer, job_headers
 from calotype.dialects.openai.desk import NAME, Desk
-from calotype.jobs.engine import Ask
+from calotype.jobs.intake import Ask
 from calotype.jobs.types import InlineOutput, JobView
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import Generation, Operation

@@ -11,7 +11,7 @@ from calotype.dialects.openai.answers import JSON, job_headers
 from calotype.dialects.openai.desk import NAME, Desk
 from calotype.dialects.openai.files import FORM_BYTES, chunks_of, form_of
 from calotype.dialects.openai.images import FORMS
-from calotype.jobs.engine import Ask
+from calotype.jobs.intake import Ask
 from calotype.jobs.types import JobView
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import Generation, KeyClass, Operation

@@ -14,13 +14,15 @@ from calotype.cli.options import Json
 from calotype.cli.terminal import answer, facts, say
 from calotype.sandbox.base import CONTROL, Emulator
 from calotype.sandbox.certificate import write_certificate
-from calotype.sandbox.serve import EMULATORS, serve
+from calotype.sandbox.serve import EMULATORS, ON_REQUEST, serve
 
 PORT_BASE = 8750
 
 
 def sandbox(
-    only: Annotated[str | None, typer.Option(help="Names with commas between; all of them without.")] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Names with commas between; without, one of each (comfyui2 is a second worker).")
+    ] = None,
     port_base: Annotated[
         int, typer.Option(min=0, max=65_000, help="Port of the first emulator, the others follow; 0 takes free ones.")
     ] = PORT_BASE,
@@ -28,7 +30,7 @@ def sandbox(
     as_json: Json = False,
 ) -> None:
     """Run emulated upstreams until SIGTERM or SIGINT, and print the variables that lead a server to them."""
-    names = [name.strip() for name in only.split(",")] if only else sorted(EMULATORS)
+    names = [name.strip() for name in only.split(",")] if only else sorted(EMULATORS.keys() - ON_REQUEST)
     for name in names:
         if name not in EMULATORS:
             raise typer.BadParameter(f"{name!r} is none of {', '.join(sorted(EMULATORS))}", param_hint="--only")

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from calotype.sandbox.base import Emulator
 from calotype.sandbox.bfl import Bfl
+from calotype.sandbox.comfyui import ComfyUI
 from calotype.sandbox.fal import Fal
 from calotype.sandbox.google import Google
 from calotype.sandbox.kie import Kie
@@ -15,6 +16,8 @@ from calotype.sandbox.openrouter import OpenRouter
 
 EMULATORS: dict[str, Callable[[], Emulator]] = {
     "bfl": Bfl,
+    "comfyui": ComfyUI,
+    "comfyui2": lambda: ComfyUI("comfyui2"),
     "fal": Fal,
     "google": Google,
     "kie": Kie,
@@ -22,6 +25,8 @@ EMULATORS: dict[str, Callable[[], Emulator]] = {
     "openrouter": OpenRouter,
 }
 """Every emulator by name."""
+ON_REQUEST = frozenset({"comfyui2"})
+"""Those that only run when they are named: a second worker."""
 
 
 @asynccontextmanager

@@ -108,4 +108,4 @@ def test_products_have_their_published_prices(model: str, fields: dict[str, int]
 def test_an_operation_lists_its_models() -> None:
     ids = {card.id for card in CATALOG.by_operation(Operation.TEXT_TO_IMAGE)}
     assert {"local/sketch", "gpt-image-2", "krea-2"} <= ids
-    assert CATALOG.by_operation(Operation.OCR) == ()
+    assert {card.id for card in CATALOG.by_operation(Operation.OCR)} == {"mistral-ocr", "azure-document-intelligence"}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from calotype.http import Upstream
 from calotype.providers.available import MODELS_FOLDER
+from calotype.providers.azure import Azure
 from calotype.providers.base import Provider, Runtime
 from calotype.providers.bfl import Bfl
 from calotype.providers.credentials import mark_of
@@ -14,6 +15,7 @@ from calotype.providers.google import Google
 from calotype.providers.kie import Kie
 from calotype.providers.local.pool import Limits
 from calotype.providers.local.runtime import LocalRuntime
+from calotype.providers.mistral import Mistral
 from calotype.providers.openai import OpenAI
 from calotype.providers.openrouter import OpenRouter
 from calotype.settings import ProviderSettings, Settings
@@ -42,10 +44,12 @@ def _over_http(adapter: Callable[[str, ProviderSettings], Provider]) -> Callable
 
 
 KINDS: dict[str, Callable[[str, ProviderSettings], Runtime]] = {
+    "azure": _over_http(Azure),
     "bfl": _over_http(Bfl),
     "fal": _over_http(Fal),
     "google": _over_http(Google),
     "kie": _over_http(Kie),
+    "mistral": _over_http(Mistral),
     "openai": _over_http(OpenAI),
     "openrouter": _over_http(OpenRouter),
 }

@@ -77,6 +77,8 @@ def is_loopback(url: str | None) -> bool:
         return False
 
 
+PIPELINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,49})?")
+"""A folder's name, or two as `owner/name`."""
 _STORAGE_URL = re.compile(r"(?:s3|gs|az)://[\w.-]+(?:/[\w./-]*)?\Z")
 
 
@@ -142,6 +144,24 @@ class ProviderSettings(Section):
         return value
 
 
+class WorkerSettings(Section):
+    """A worker of the operator's own that stands in the settings; others are added by `calotype workers add`."""
+
+    url: str
+    kind: Literal["comfyui", "http"] = "comfyui"
+    provider: str | None = None
+    """The provider instance whose regions and declarations hold for it; by default the one named as its kind."""
+    token: SecretStr | None = None
+    header: str | None = None
+    """The header that holds the token alone; unset means `Authorization: Bearer`."""
+    min_jobs: int = Field(default=1, ge=1, le=64)
+    max_jobs: int = Field(default=2, ge=1, le=64)
+    labels: list[str] = []
+    loras_dir: Path | None = None
+    """Its `loras` folder as this machine sees it, for LoRAs that callers name by URL."""
+    note: str = ""
+
+
 class MediaSettings(Section):
     """Where produced and uploaded files live and for how long."""
 
@@ -190,6 +210,8 @@ class SecuritySettings(Section):
     """`host` or `host:port` entries that input URLs and webhooks may reach although they are private."""
     signing_secret: SecretStr | None = None
     webhook_secret: SecretStr | None = None
+    worker_secret: SecretStr | None = None
+    """Seals the secrets of workers in the database; servers that share a database need the same one."""
     cors_origins: list[str] = ["*"]
 
 
@@ -215,6 +237,52 @@ class EngineSettings(Section):
     ambiguous_grace_s: float = Field(default=600.0, ge=1)
     worker_processes: int = Field(default=1, ge=1, le=64)
     worker_queue: int = Field(default=64, ge=1)
+
+
+class PipelineSettings(Section):
+    """A text-to-image pipeline on this machine's disk; a text alone is its path."""
+
+    path: Path
+    """A folder as diffusers saves it, its export for OpenVINO, or an entry of a hub's cache (`models--owner--name`)."""
+    title: str | None = Field(default=None, min_length=1, max_length=100)
+    licence: str | None = None
+    steps: int | None = Field(default=None, ge=1, le=150)
+    """Where a request names none; as are guidance_scale and size. Unset leaves it to the pipeline."""
+    guidance_scale: float | None = Field(default=None, ge=0, le=50)
+    size: str | None = None
+
+
+class LocalSettings(Section):
+    """Pipelines of the operator's own that this machine runs, and what they may use of it."""
+
+    pipelines: dict[str, PipelineSettings] = {}
+    """Name → folder; the model is `local/diffusers:<name>` or `local/openvino:<name>`."""
+    processes: int = Field(default=1, ge=1, le=8)
+    """How many pictures are made at once; each process keeps a pipeline loaded."""
+    memory_mb: int | None = Field(default=None, ge=512)
+    """What each process may hold in this machine's memory; unset means nine tenths of it."""
+    deadline_s: float = Field(default=900.0, ge=1, le=24 * 3600)
+    """For one picture, loading included."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    """Of diffusers; `auto` is half precision on a GPU and float32 on the processor."""
+    threads: int | None = Field(default=None, ge=1, le=256)
+    """Of the processor; unset means all."""
+
+    @field_validator("pipelines", mode="before")
+    @classmethod
+    def _paths(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: {"path": one} if isinstance(one, str | Path) else one for name, one in value.items()}
+
+    @field_validator("pipelines")
+    @classmethod
+    def _names(cls, value: dict[str, PipelineSettings]) -> dict[str, PipelineSettings]:
+        for name in value:
+            if not PIPELINE_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is not a name: use letters, digits and . _ -, or owner/name")
+        return value
 
 
 class WebhookSettings(Section):
@@ -251,11 +319,13 @@ class Settings(BaseSettings):
     prices: dict[str, int] = {}
     """Model id → flat retail price in micro-USD per unit of the card's rule; wins over cost plus margin."""
     providers: dict[str, ProviderSettings] = {}
+    workers: dict[str, WorkerSettings] = {}
     media: MediaSettings = MediaSettings()
     storage: StorageSettings = StorageSettings()
     security: SecuritySettings = SecuritySettings()
     limits: LimitSettings = LimitSettings()
     engine: EngineSettings = EngineSettings()
+    local: LocalSettings = LocalSettings()
     webhooks: WebhookSettings = WebhookSettings()
 
     @field_validator("storage_url")
@@ -265,7 +335,7 @@ class Settings(BaseSettings):
             raise ValueError("use s3://bucket/prefix, gs://bucket/prefix or az://container/prefix")
         return value
 
-    @field_validator("providers", mode="before")
+    @field_validator("providers", "workers", mode="before")
     @classmethod
     def _lower_names(cls, value: Any) -> Any:
         return {str(name).lower(): item for name, item in value.items()} if isinstance(value, dict) else value
@@ -287,6 +357,11 @@ class Settings(BaseSettings):
         """Order the doors: arguments, environment, the TOML file, the providers' usual variables."""
         toml = TomlConfigSettingsSource(settings_cls, os.environ.get("CALOTYPE_CONFIG", "calotype.toml"))
         return (init_settings, env_settings, toml, _UsualVariables(settings_cls))
+
+
+def secret_variable(name: str) -> str | None:
+    """Return an environment variable that something registered names as the place of its secret."""
+    return os.environ.get(name)
 
 
 class _UsualVariables(PydanticBaseSettingsSource):

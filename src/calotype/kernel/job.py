@@ -27,7 +27,15 @@ MOVES: dict[JobState, frozenset[JobState]] = {
             JobState.CANCELED,
         }
     ),
-    JobState.RUNNING: frozenset({JobState.STORING, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED}),
+    JobState.RUNNING: frozenset(
+        {
+            JobState.QUEUED,  # the work was lost with its worker, and nobody bills it
+            JobState.STORING,
+            JobState.SUCCEEDED,
+            JobState.FAILED,
+            JobState.CANCELED,
+        }
+    ),
     JobState.STORING: frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED}),
     JobState.SUCCEEDED: frozenset(),
     JobState.FAILED: frozenset(),

@@ -83,7 +83,11 @@ class Succeeded(Struct, frozen=True, tag="succeeded"):
 
 
 class Failed(Struct, frozen=True, tag="failed"):
-    """Not delivered. `message` is our own sentence and safe to show; `detail` is for the operator, redacted."""
+    """Not delivered. `message` is our own sentence and safe to show; `detail` is for the operator, redacted.
+
+    `requeue` says that nobody works on the job and nothing is billed for it: it goes back into the queue. From a submit
+    it means that there was no free place, which counts as no try; from a poll, that the work was lost on the way.
+    """
 
     kind: FailedKind
     message: str
@@ -93,6 +97,7 @@ class Failed(Struct, frozen=True, tag="failed"):
     field: str | None = None
     retry_after_s: float | None = None
     cost: Cost | None = None
+    requeue: bool = False
 
 
 class Delta(Struct, frozen=True):

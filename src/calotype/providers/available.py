@@ -1,7 +1,7 @@
 """What this server can reach: providers that are set up, and what routes need of this machine."""
 
 import importlib.util
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -14,19 +14,23 @@ MODELS_FOLDER = "models"
 class Available(Container[str]):
     """Holds the names of providers, and `weights:<id>` and `package:<module>` where these are on this machine.
 
-    Weights are looked up each time, so that a running server sees what was pulled a moment ago.
+    Weights are looked up each time, so that a running server sees what was pulled a moment ago. A provider for which
+    `empty` is true has no worker yet.
     """
 
-    def __init__(self, providers: Iterable[str], models_dir: Path) -> None:
+    def __init__(
+        self, providers: Iterable[str], models_dir: Path, *, empty: Callable[[str], bool] = lambda name: False
+    ) -> None:
         self.providers = frozenset(providers)
         self._models_dir = models_dir
+        self._empty = empty
 
     def __contains__(self, name: object) -> bool:
         if not isinstance(name, str):
             return False
         kind, colon, rest = name.partition(":")
         if not colon:
-            return name in self.providers
+            return name in self.providers and not self._empty(name)
         return is_pulled(self._models_dir, rest) if kind == "weights" else kind == "package" and _installed(rest)
 
 

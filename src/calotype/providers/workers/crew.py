@@ -1,0 +1,87 @@
+"""All workers of one server: the list, and a fleet for each provider instance that workers may belong to."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from calotype.catalog.templates import Templates
+from calotype.db import Database
+from calotype.http import Guard
+from calotype.kernel.clock import Clock
+from calotype.providers.workers.auth import Keyring
+from calotype.providers.workers.comfyui_runtime import ComfyRuntime
+from calotype.providers.workers.http_runtime import HttpRuntime
+from calotype.providers.workers.roster import Roster
+from calotype.providers.workers.runtime import Backing, FleetRuntime
+from calotype.settings import Settings, secret_variable
+
+FLEETS: dict[str, Callable[[str, Backing], FleetRuntime]] = {"comfyui": ComfyRuntime, "http": HttpRuntime}
+"""Kind → factory. An instance of each kind is always there; the settings may name more of them."""
+
+
+class Crew:
+    """The operator's own workers."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        db: Database,
+        clock: Clock,
+        *,
+        secrets: Sequence[bytes],
+        templates: Templates,
+        guard: Guard,
+        scratch_dir: Path,
+    ) -> None:
+        keyring = keyring_of(settings, secrets)
+        backing = Backing(db, clock, keyring, templates, guard, scratch_dir, settings.media.max_output_bytes)
+        self.roster = Roster(db, clock, keyring)
+        self._settings = settings
+        self.runtimes: dict[str, FleetRuntime] = {
+            name: FLEETS[kind](name, backing) for name, kind in instances(settings).items()
+        }
+
+    async def start(self) -> None:
+        """Bring the workers of the settings into the list and begin to look after all of them.
+
+        Raises:
+            Problem: a worker of the settings that cannot be.
+
+        """
+        await self.roster.keep_to(self._settings.workers)
+        for runtime in self.runtimes.values():
+            await runtime.start()
+
+    def empty(self, provider: str) -> bool:
+        """Say whether a provider is a fleet without any worker."""
+        return provider in self.runtimes and not self.runtimes[provider].present
+
+
+def instances(settings: Settings) -> dict[str, str]:
+    """Return the provider instances that have workers, with their kinds.
+
+    Raises:
+        ValueError: an instance is given an address, which only its workers have.
+
+    """
+    found = {kind: kind for kind in FLEETS}
+    for name, provider in settings.providers.items():
+        kind = provider.kind or name
+        if kind not in FLEETS:
+            continue
+        if provider.base_url is not None or provider.api_key is not None:
+            raise ValueError(
+                f"providers.{name}: its workers have addresses and secrets of their own; write workers.<name>.url, or"
+                " run calotype workers add"
+            )
+        found[name] = kind
+    return found
+
+
+def keyring_of(settings: Settings, secrets: Sequence[bytes]) -> Keyring:
+    """Return what finds the secrets of workers on this server."""
+
+    def given(name: str) -> str | None:
+        worker = settings.workers.get(name)
+        return None if worker is None or worker.token is None else worker.token.get_secret_value()
+
+    return Keyring(secrets, variable=secret_variable, given=given)

@@ -10,10 +10,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from msgspec import Struct
 
+from calotype.cli.doctor_accounts import accounts
+from calotype.cli.doctor_models import Missing, local_models
 from calotype.cli.errors import sentence
 from calotype.cli.neighbour import engine_runs, running
 from calotype.cli.options import DataDir, Json, settings_for
@@ -34,22 +37,46 @@ ENCODERS = ("libx264", "aac")
 
 
 class Finding(Struct, frozen=True):
-    """What one check found."""
+    """What one check found; a warning is for somebody to look at, though a server can work."""
 
     name: str
     ok: bool
     found: str
+    warning: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """The word for people."""
+        return "FAILS" if not self.ok else "look" if self.warning else "ok"
 
 
-def doctor(as_json: Json = False, data_dir: DataDir = None) -> None:
-    """Check this machine and its settings; exit 1 when something would keep a server from working."""
+def doctor(
+    as_json: Json = False,
+    data_dir: DataDir = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no provider.")] = False,
+) -> None:
+    """Check this machine, its settings and the accounts at its providers.
+
+    Exit 1 when something would keep a server from working, or when a provider refuses its credential.
+    """
     settings = settings_for(data_dir)
     findings = [_run(name, check, settings) for name, check in CHECKS]
+    known = accounts(settings, ask=not offline)
+    for one in known:
+        name = f"provider {one.provider}" if one.number == 1 else f"provider {one.provider} #{one.number}"
+        findings.append(Finding(name, one.usable and one.credential != "refused", one.sentence, one.warning))
+    missing: tuple[Missing, ...] = ()
+    try:
+        running, missing = local_models(settings)
+        findings.append(Finding("models of this machine", True, f"{running} can run here", bool(missing)))
+    except (ValueError, OSError) as error:
+        findings.append(Finding("models of this machine", False, sentence(error)))
+    findings += [Finding(f"model {one.model}", True, ", then ".join(one.steps), True) for one in missing]
     ok = all(one.ok for one in findings)
     if as_json:
-        answer({"ok": ok, "checks": findings})
+        answer({"ok": ok, "checks": findings, "accounts": known, "missing": missing})
     else:
-        table(("CHECK", "", "FOUND"), [(one.name, "ok" if one.ok else "FAILS", one.found) for one in findings])
+        table(("CHECK", "", "FOUND"), [(one.name, one.verdict, one.found) for one in findings])
     if not ok:
         raise typer.Exit(1)
 

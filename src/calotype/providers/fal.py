@@ -18,7 +18,8 @@ from calotype.kernel.generation import DataClass, Operation
 from calotype.kernel.outcome import Failed, FailedKind, Outcome, Pending, Succeeded
 from calotype.kernel.steps import FileRef, HttpRequest, HttpResponse, Parallel, Steps, TransportError
 from calotype.providers.answers import immediately, retry_after_s
-from calotype.providers.base import Call, Handle, Idempotency, MediaInputs, PollSchedule, Provider
+from calotype.providers.base import Call, Check, Handle, Idempotency, MediaInputs, PollSchedule, Provider
+from calotype.providers.fal_account import account
 from calotype.providers.fal_answers import FAILURES, REFUSALS, delivered, failed, speaks, typed
 from calotype.providers.fal_callbacks import keys_of, plausible, proven
 from calotype.providers.fal_calls import BASE_URL, bases, key_hosts, may_upload, upstream_input
@@ -58,7 +59,7 @@ class Fal(Provider):
 
     def __init__(self, name: str, settings: ProviderSettings, clock: Clock | None = None) -> None:
         self.name = name
-        self._queue, self._rest, _ = bases(name, settings.base_url or BASE_URL)
+        self._queue, self._rest, self._platform = bases(name, settings.base_url or BASE_URL)
         own = URL(self._queue)
         self.output_hosts = frozenset({f"{own.host}:{own.port}"}) if self._queue != BASE_URL else frozenset()
         self._settings = settings
@@ -224,6 +225,10 @@ class Fal(Provider):
     def lookup(self, call: Call) -> Steps[Outcome | None]:  # noqa: ARG002
         """Cannot be done."""
         return immediately(None)
+
+    def check(self) -> Steps[Check | None]:
+        """Ask for the account's balance."""
+        return (yield from account(self._platform, self._authorized()))
 
     def callback(self, headers: Mapping[str, str], body: bytes, upstream_id: str) -> Steps[bool]:
         """Say whether a webhook about this request is signed by fal (§10); header names are lower case.

@@ -63,6 +63,7 @@ class Fal(Emulator):
             self.route("/rest/tokens", "tokens", self._realtime_token),
             self.route("/rest/.well-known/jwks.json", "keys", self._jwks, "GET"),
             self.route("/platform/v1/models/pricing", "platform", self._pricing, "GET"),
+            self.route("/platform/v1/account/billing", "platform", self._billing, "GET"),
         ]
 
     def environment(self) -> dict[str, str]:
@@ -198,6 +199,14 @@ class Fal(Emulator):
         if not 1 <= len(asked) <= 50:
             return _platform_refusal("validation_error", "endpoint_id: between 1 and 50 values are required", 400)
         return reply({"prices": prices_of(asked), "next_cursor": None, "has_more": False})
+
+    async def _billing(self, request: Request) -> Response:
+        """Answer the balance; keys that begin with `admin` may see it."""
+        if (refused := key_refusal(request)) is not None:
+            return refused
+        if not request.headers["authorization"].removeprefix("Key ").startswith("admin"):
+            return _platform_refusal("authorization_error", "Admin scope required", 403)
+        return reply({"username": "sandbox", "credits": {"current_balance": 24.5, "currency": "USD"}})
 
     async def _taken(self, request: Request) -> Work | Response:
         if (refused := key_refusal(request)) is not None:

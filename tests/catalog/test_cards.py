@@ -102,7 +102,16 @@ def test_products_have_their_published_prices(model: str, fields: dict[str, int]
     checked = card.check({**card.example, **fields})
     settings = Settings()
     pricing = Pricing(margin_bps=settings.margin_bps)
-    assert quote(card, card.routes[0], checked.input, pricing).hold_micro == micro
+    paid = next(route for route in card.routes if KeyClass.PAID in route.key_classes)
+    assert quote(card, paid, checked.input, pricing).hold_micro == micro
+
+
+def test_workers_of_the_operators_own_serve_everybody_but_paying_callers_for_nothing() -> None:
+    served = [(card, route) for card in CARDS for route in card.routes if route.provider == "comfyui"]
+    assert {"krea-2", "wan", "avatar", "bernini", "comfyui/test-card"} <= {card.id for card, _ in served}
+    for card, route in served:
+        assert route.key_classes == {KeyClass.TEST, KeyClass.UNLIMITED}
+        assert quote(card, route, card.check(card.example).input, Pricing()).hold_micro == 0
 
 
 def test_an_operation_lists_its_models() -> None:

@@ -43,6 +43,7 @@ def check(template: Template) -> None:
 
     _check_graph("graph.json", template.graph, template.graph, refuse)
     _check_graph("repeat.json", template.block, {**template.graph, **template.block}, refuse)
+    _check_repeat(template, refuse)
     if not template.manifest.outputs:
         raise refuse("outputs", "is empty: name the node that saves the result")
     for n, output in enumerate(template.manifest.outputs):
@@ -55,7 +56,6 @@ def check(template: Template) -> None:
         _check_field(template, f"fields.{name}", field, refuse)
     _check_size(template, refuse)
     _check_chain(template, refuse)
-    _check_repeat(template, refuse)
 
 
 def paths_of(field: AnyField) -> Iterator[str]:

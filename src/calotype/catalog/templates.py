@@ -8,13 +8,13 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
 from calotype.catalog.template_check import check
 from calotype.catalog.template_render import FOLDER, draw_seed, render, seed_in
-from calotype.catalog.template_types import Graph, Manifest, RefusedField, Template, TemplateError
+from calotype.catalog.template_types import AnyField, Graph, Manifest, RefusedField, Template, TemplateError
 
 __all__ = [
     "BUILTIN",
@@ -35,6 +35,10 @@ BUILTIN = Path(__file__).parent / "templates"
 OWN_FOLDER = "templates"
 """The operator's templates, below the folder of the operator's cards."""
 
+T = TypeVar("T")
+FIELD: Any = AnyField
+KINDS = tuple(str(kind.__struct_config__.tag) for kind in get_args(AnyField))
+"""The types that fields can have."""
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -105,15 +109,24 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _manifest(origin: str, path: Path) -> Manifest:
-    raw = _read(origin, path)
     try:
-        return msgspec.convert(tomllib.loads(raw.decode()), Manifest)
+        raw = tomllib.loads(_read(origin, path).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TemplateError(origin, path.name, f"is not TOML: {error}") from error
+    fields = raw.get("fields")
+    for name, field in fields.items() if isinstance(fields, dict) else ():
+        _converted(origin, f"{path.name}: fields.{name}", field, FIELD)
+    return _converted(origin, path.name, raw, Manifest)
+
+
+def _converted(origin: str, key: str, raw: Any, wanted: type[T]) -> T:
+    try:
+        return msgspec.convert(raw, wanted)
     except msgspec.ValidationError as error:
-        sentence, _, key = str(error).partition(" - at `")
-        key = key.rstrip("`").removeprefix("$").lstrip(".") or "template"
-        raise TemplateError(origin, f"{path.name}: {key}", sentence) from error
+        sentence, _, path = str(error).partition(" - at `")
+        path = path.rstrip("`").removeprefix("$").lstrip(".")
+        hint = f"; accepted: {', '.join(KINDS)}" if path == "type" or "`type`" in sentence else ""
+        raise TemplateError(origin, f"{key}.{path}" if path else key, f"{sentence}{hint}") from error
 
 
 def _graph(origin: str, path: Path) -> Graph:

@@ -11,7 +11,7 @@ from calotype.dialects.door import Exchange
 from calotype.dialects.openai.answers import JSON
 from calotype.dialects.openai.desk import Desk
 from calotype.kernel.errors import Problem
-from calotype.kernel.generation import Region
+from calotype.kernel.generation import KeyClass, Region
 
 _encode = msgspec.json.Encoder().encode
 
@@ -25,7 +25,7 @@ def model_object(card: Card) -> dict[str, Any]:
         "id": card.id,
         "object": "model",
         "created": CREATED,
-        "owned_by": card.routes[0].provider if card.routes else "calotype",
+        "owned_by": next((route.provider for route in card.routes if KeyClass.PAID in route.key_classes), "calotype"),
         "title": card.title,
         "description": card.description,
         "operations": [operation.value for operation in card.operations],

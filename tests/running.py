@@ -18,6 +18,8 @@ from calotype.app import App
 from calotype.db import Sql
 from calotype.kernel.generation import KeyClass
 from calotype.kernel.ids import uuid7
+from calotype.providers.credentials import Ring
+from calotype.providers.driver import Driven
 from calotype.settings import Settings
 from calotype.telemetry.logs import configure_logs
 
@@ -72,7 +74,10 @@ class House:
         return self.ask(self.app.db.read(lambda tx: tx.rows(Sql(statement), values)))
 
     def account(self, *, micro: int = GENEROUS_MICRO, **org: Any) -> "Account":
-        """Make an organisation with money."""
+        """Make an organisation with money; providers forget that they refused a credential in an earlier test."""
+        for runtime in self.app.runtimes.values():
+            if isinstance(runtime, Driven):
+                runtime.ring = Ring(runtime.adapters)
         made = self.ask(self.app.accounts.create_org(f"org-{uuid7()}", **org))
         if micro:
             self.ask(self.app.ledger.credit(made.id, micro))

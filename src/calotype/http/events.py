@@ -39,6 +39,8 @@ async def server_events(chunks: AsyncIterator[bytes], name: str) -> AsyncIterato
             elif (event := fields.flush()) is not None:
                 yield event
         size = len(parts[0]) + fields.size
+    if "".join(parts) == "\r" and (event := fields.flush()) is not None:
+        yield event
 
 
 class _Fields:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from calotype.kernel.outcome import Failed, FailedKind, Outcome
 from calotype.providers.base import Call, Handle, Idempotency, Provider
 
-FIRST_REST_S = 30.0
+FIRST_REST_S = 5.0
 LONGEST_REST_S = 300.0
+LONGEST_LIMITED_S = 60.0
 CREDENTIAL = "credential"
 """The key of a handle that remembers by which credential a call was made."""
 _STOPS = frozenset({FailedKind.AUTH, FailedKind.QUOTA})
@@ -46,7 +47,7 @@ class Credential:
             self._rest_s = min(self._rest_s * 2, LONGEST_REST_S)
         elif outcome.kind is FailedKind.RETRY and outcome.status == 429 and not alone:
             self.refusal = outcome
-            self._rests_until_s = self._clock() + min(outcome.retry_after_s or 1.0, FIRST_REST_S)
+            self._rests_until_s = self._clock() + min(outcome.retry_after_s or 1.0, LONGEST_LIMITED_S)
 
 
 class Ring:

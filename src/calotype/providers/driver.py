@@ -170,6 +170,7 @@ class Driven:
     ) -> None:
         provider = adapters[0]
         self.upstream = upstream
+        self.adapters = tuple(adapters)
         self.ring = Ring(adapters, marks)
         self.name = provider.name
         self.kind = provider.kind

@@ -1,0 +1,131 @@
+"""Several credentials of one provider: they take turns, and one that is refused rests."""
+
+from typing import Any
+
+import pytest
+
+from calotype.kernel.generation import Operation
+from calotype.kernel.outcome import Failed, FailedKind, Pending, Succeeded
+from calotype.providers.base import Call, Idempotency
+from calotype.providers.credentials import FIRST_REST_S, LONGEST_REST_S, Credential, Ring, mark_of
+from calotype.settings import ProviderSettings
+
+LOCKED = Failed(FailedKind.QUOTA, "The provider's account is out of credit.", status=402)
+LIMITED = Failed(FailedKind.RETRY, "Slower.", status=429, retry_after_s=2.0)
+
+
+class Adapter:
+    def __init__(self, name: str, idempotency: Idempotency) -> None:
+        self.name = name
+        self.idempotency = idempotency
+
+
+class Clock:
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def ring(count: int, idempotency: Idempotency = Idempotency.NONE) -> tuple[Ring, Clock]:
+    clock = Clock()
+    adapters: Any = [Adapter(f"k{n}", idempotency) for n in range(count)]
+    return Ring(adapters, [f"m{n}" for n in range(count)], clock), clock
+
+
+def call(token: str = "job-1") -> Call:
+    return Call("job", 1, token, Operation.TEXT_TO_IMAGE, "model", {})
+
+
+def chosen(from_ring: Ring, token: str = "job-1") -> Credential:
+    one = from_ring.choose(call(token))
+    assert isinstance(one, Credential)
+    return one
+
+
+def test_credentials_take_turns() -> None:
+    three, _ = ring(3)
+    assert [chosen(three).mark for _ in range(6)] == ["m0", "m1", "m2"] * 2
+
+
+@pytest.mark.parametrize("kind", [FailedKind.AUTH, FailedKind.QUOTA])
+def test_a_refused_credential_rests_while_the_others_work(kind: FailedKind) -> None:
+    two, clock = ring(2)
+    two.learn(chosen(two), Failed(kind, "No."))
+    assert {chosen(two).mark for _ in range(4)} == {"m1"}
+    clock.now_s = FIRST_REST_S
+    assert {chosen(two).mark for _ in range(4)} == {"m0", "m1"}
+
+
+def test_each_refusal_doubles_the_rest_and_a_success_ends_it() -> None:
+    one, clock = ring(1)
+    rests = []
+    for _ in range(8):
+        credential = chosen(one)
+        one.learn(credential, LOCKED)
+        rests.append(credential.left_s)
+        clock.now_s += credential.left_s
+    assert rests[:3] == [FIRST_REST_S, 2 * FIRST_REST_S, 4 * FIRST_REST_S]
+    assert rests[-1] == LONGEST_REST_S
+    one.learn(chosen(one), Succeeded())
+    one.learn(chosen(one), LOCKED)
+    assert one.of({}).left_s == FIRST_REST_S
+
+
+def test_while_all_rest_calls_are_refused_as_the_upstream_did_and_nothing_is_sent() -> None:
+    one, _ = ring(1)
+    one.learn(chosen(one), LOCKED)
+    refusal = one.choose(call())
+    assert isinstance(refusal, Failed)
+    assert (refusal.kind, refusal.message, refusal.status) == (LOCKED.kind, LOCKED.message, 402)
+
+
+def test_a_rate_limit_sends_calls_to_another_credential_and_a_lone_one_goes_on() -> None:
+    two, _ = ring(2)
+    two.learn(chosen(two), LIMITED)
+    assert {chosen(two).mark for _ in range(3)} == {"m1"}
+    alone, _ = ring(1)
+    alone.learn(chosen(alone), LIMITED)
+    assert chosen(alone).mark == "m0"
+
+
+def test_other_failures_say_nothing_about_the_credential() -> None:
+    one, _ = ring(1)
+    for kind in (FailedKind.INVALID, FailedKind.MODERATED, FailedKind.UPSTREAM, FailedKind.GONE, FailedKind.UNKNOWN):
+        one.learn(chosen(one), Failed(kind, "No."))
+    assert chosen(one).mark == "m0"
+
+
+@pytest.mark.parametrize("idempotency", [Idempotency.KEY, Idempotency.LOOKUP])
+def test_an_attempt_that_can_be_found_again_always_goes_through_the_same_credential(idempotency: Idempotency) -> None:
+    three, _ = ring(3, idempotency)
+    for n in range(20):
+        assert len({chosen(three, f"job-{n}").mark for _ in range(5)}) == 1
+    assert len({chosen(three, f"job-{n}").mark for n in range(50)}) == 3
+    resting = chosen(three, "job-1")
+    three.learn(resting, LOCKED)
+    refusal = three.choose(call("job-1"))
+    assert isinstance(refusal, Failed)
+    assert refusal.kind is FailedKind.RETRY, "the next attempt may choose another"
+
+
+def test_a_job_is_polled_with_the_credential_it_was_submitted_with() -> None:
+    three, _ = ring(3)
+    credential = chosen(three)
+    handle = three.marked(chosen(three), Pending({"id": "1"}).handle)
+    assert handle == {"id": "1", "credential": "m1"}
+    assert three.of(handle).mark == "m1"
+    assert three.of({"id": "1", "credential": "gone"}).mark == credential.mark == "m0"
+    alone, _ = ring(1)
+    assert alone.marked(chosen(alone), {"id": "1"}) == {"id": "1"}
+
+
+def test_a_mark_tells_nothing_of_the_key() -> None:
+    assert mark_of("secret") != mark_of("other")
+    assert "secret" not in mark_of("secret")
+
+
+def test_settings_take_several_keys_and_drop_repetitions() -> None:
+    settings = ProviderSettings.model_validate({"api_key": "a", "api_keys": ["b", "a", "c"]})
+    assert [key.get_secret_value() for key in settings.credentials if key is not None] == ["a", "b", "c"]
+    assert ProviderSettings().credentials == [None]

@@ -8,6 +8,7 @@ too. A request is IN_QUEUE at the first look, IN_PROGRESS until it was looked at
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
@@ -20,13 +21,15 @@ from starlette.routing import Route
 
 from calotype.kernel.ids import uuid7
 from calotype.sandbox.base import Emulator, reply
-from calotype.sandbox.fal_models import Ending, ending_of, model_error, platform_error, prices_of
+from calotype.sandbox.fal_endpoints import prices_of
+from calotype.sandbox.fal_models import Ending, ending_of, model_error, platform_error
 from calotype.sandbox.fal_storage import Storage, key_refusal, origin
 from calotype.sandbox.fal_webhooks import Webhooks
 from calotype.sandbox.fal_work import ID_HEADER, Work, log_line, urls_of
 from calotype.sandbox.faults import Fault, words_in
 
 TICK_S = 0.01
+_ADDRESS = re.compile(r'https?://[^\s"]+')
 _NOT_FOUND = {"detail": "Request not found", "status": "NOT_FOUND"}
 
 
@@ -77,7 +80,10 @@ class Fal(Emulator):
         path = request.url.path
         if path.startswith("/cdn/"):
             return next((work.text for work in self.works.values() if work.id[-12:] in path), "")
-        return super().words_of(request, body) if path.startswith(("/queue/", "/run/")) else ""
+        if not path.startswith(("/queue/", "/run/")):
+            return ""
+        # a file has a new address each time it is uploaded, and a request sent again is still the same
+        return _ADDRESS.sub("", super().words_of(request, body))
 
     def refusal(self, fault: Fault) -> Response:
         """Word an error as the platform does; a 429 is the limit of concurrent requests (`wire/fal.md §8`)."""
@@ -268,6 +274,7 @@ class Fal(Emulator):
                     work.endpoint, work.id, work.fields, work.words,
                     store=lambda body, kind, name: self._keep(work, body, kind, name), known=self._known,
                 )  # fmt: skip
+            work.ended.set()
         return work.ending
 
     def _keep(self, work: Work, body: bytes, content_type: str, name: str) -> str:
@@ -282,7 +289,9 @@ class Fal(Emulator):
     # -- webhooks (§10) -----------------------------------------------------------------------------------------------
 
     async def _announce(self, work: Work, target: str) -> None:
-        """Post the end of a request; it ends at its own time, whether or not anybody looks."""
+        """Post the end of a request, which comes at its own time, or with the last of the looks it was given."""
+        if work.polls != self.defaults["polls"]:
+            await work.ended.wait()
         await asyncio.sleep(work.queue_s + work.work_s)
         ending = self._ending(work)
         body = {

@@ -1,39 +1,19 @@
 """What fal's models take and give back, as far as a client can tell (`wire/fal.md §8, §13`, `wire/products.md E11`)."""
 
+from base64 import b64encode
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
 
 from calotype.sandbox import media
+from calotype.sandbox.fal_endpoints import Endpoint, endpoint_of
 
-Kind = Literal["image", "picture", "video", "audio", "text", "training"]
-
-KINDS: tuple[tuple[str, Kind], ...] = (
-    ("llm", "text"), ("router", "text"), ("trainer", "training"), ("training", "training"), ("tts", "audio"),
-    ("speech", "audio"), ("music", "audio"), ("audio", "audio"), ("lyria", "audio"), ("diffrhythm", "audio"),
-    ("voice-clone", "audio"), ("video", "video"), ("veo", "video"), ("avatar", "video"), ("infinitalk", "video"),
-    ("lipsync", "video"), ("birefnet", "picture"), ("upscaler", "picture"), ("seededit", "picture"),
-)  # fmt: skip
-"""Part of an endpoint id → kind of output, the first that fits; everything else makes `images`."""
-REQUIRED: dict[str, tuple[str, ...]] = {
-    "fal-ai/infinitalk": ("image_url", "audio_url", "prompt"),
-    "fal-ai/ai-avatar": ("image_url", "audio_url", "prompt"),
-    "fal-ai/birefnet/v2": ("image_url",),
-    "fal-ai/clarity-upscaler": ("image_url",),
-}
 SIZES = {
     "square_hd": (1024, 1024), "square": (512, 512), "portrait_4_3": (768, 1024), "portrait_16_9": (576, 1024),
     "landscape_4_3": (1024, 768), "landscape_16_9": (1024, 576),
 }  # fmt: skip
 """Presets of `image_size` (`wire/fal.md §13`)."""
-PRICES: dict[str, tuple[float, str]] = {
-    "fal-ai/flux/krea": (0.03, "image"),
-    "fal-ai/krea-wan-14b/text-to-video": (0.08, "second"),
-    "fal-ai/infinitalk": (0.2, "second"),
-}
-"""Unit prices that the pricing address answers: those of `wire/products.md A7` before the margin."""
-
 PLATFORM_ERRORS = {
     "request_timeout": 504, "startup_timeout": 504, "runner_scheduling_failure": 503, "runner_connection_timeout": 503,
     "runner_disconnected": 503, "runner_connection_refused": 503, "runner_connection_error": 503,
@@ -81,17 +61,6 @@ Store = Callable[[bytes, str, str], str]
 """Keeps a file (body, content type, name) and returns its public URL."""
 
 
-def kind_of(endpoint: str) -> Kind:
-    """Return what an endpoint makes."""
-    return next((kind for part, kind in KINDS if part in endpoint), "image")
-
-
-def prices_of(endpoints: list[str]) -> list[dict[str, Any]]:
-    """Return what the pricing address answers for these endpoints; unknown ones are left out."""
-    known = [(name, *PRICES[name]) for name in endpoints if name in PRICES]
-    return [{"endpoint_id": name, "unit_price": price, "unit": unit, "currency": "USD"} for name, price, unit in known]
-
-
 def model_error(kind: str, loc: tuple[str, ...] = ("body", "prompt"), message: str | None = None) -> Ending:
     """Return a failure inside the model (family 1)."""
     detail: dict[str, Any] = {
@@ -102,6 +71,13 @@ def model_error(kind: str, loc: tuple[str, ...] = ("body", "prompt"), message: s
         detail["ctx"] = CONTEXT[kind]
     headers = {"x-fal-needs-retry": "0", "x-fal-retryable": "false"}
     return Ending(MODEL_ERRORS.get(kind, 422), {"detail": [detail]}, headers, units=0)
+
+
+def missing_fields(names: list[str]) -> Ending:
+    """Return the refusal of an input without these fields, one line for each."""
+    first, *others = [model_error("missing", ("body", name), "Field required") for name in names]
+    first.body["detail"] += [detail for other in others for detail in other.body["detail"]]
+    return first
 
 
 def platform_error(kind: str, message: str | None = None) -> Ending:
@@ -126,46 +102,70 @@ def ending_of(
         return model_error("content_policy_violation", message="The content could not be processed.")
     if kind := words.get("type"):
         return platform_error(kind) if kind in PLATFORM_ERRORS else model_error(kind)
-    for name in REQUIRED.get(endpoint, ("prompt",) if kind_of(endpoint) in ("image", "video") else ()):
-        if fields.get(name) in (None, ""):
-            return model_error("missing", ("body", name), "Field required")
+    what = endpoint_of(endpoint)
+    missing = [name for name in what.required if fields.get(name) in (None, "", [])]
+    if what.either and all(fields.get(name) is None for name in what.either):
+        missing.append(what.either[0])
+    if missing:
+        return missing_fields(missing)
     for name, value in fields.items():
         if name.endswith(("_url", "_urls")):
             for url in value if isinstance(value, list) else [value]:
                 if not isinstance(url, str) or not (url.startswith("data:") or known(url)):
                     return model_error("file_download_error", ("body", name), "Failed to download the file.")
-    return _made(endpoint, request_id, fields, words, store)
+    return _made(what, request_id, fields, words, store)
 
 
-def _made(endpoint: str, request_id: str, fields: dict[str, Any], words: dict[str, str], store: Store) -> Ending:
+def _made(what: Endpoint, request_id: str, fields: dict[str, Any], words: dict[str, str], store: Store) -> Ending:
     seed = fields.get("seed") or 196619188014358660
-    match kind_of(endpoint):
-        case "image":
+    match what.makes:
+        case "images" | "files":
             count = int(fields.get("num_images") or 1)
             images = [_picture(f"{request_id}-{n}", fields, words, store) for n in range(count)]
-            body: dict[str, Any] = {
-                "images": images, "timings": {"inference": 0.42}, "seed": seed,
-                "has_nsfw_concepts": ["nsfw" in words] * count, "prompt": fields.get("prompt", ""),
-            }  # fmt: skip
-            return Ending(200, body, units=count)
-        case "picture":
+            body: dict[str, Any] = {"images": images}
+            if what.makes == "images":
+                body |= {
+                    "timings": {"inference": 0.42}, "seed": seed, "has_nsfw_concepts": ["nsfw" in words] * count,
+                    "prompt": fields.get("prompt", ""),
+                }  # fmt: skip
+            return Ending(200, body | what.extra, units=count)
+        case "image":
             body = {"image": _picture(request_id, fields, words, store), "seed": seed, "timings": {}}
             if fields.get("output_mask"):
                 body["mask_image"] = _picture(f"{request_id}-mask", fields, words, store)
             return Ending(200, body, units=1)
         case "video":
             seconds = _seconds(fields)
-            film = media.mp4(seconds, name=request_id)
-            return Ending(200, {"video": _file(film, "video/mp4", "output.mp4", store), "seed": seed}, units=seconds)
+            film = _file(media.mp4(seconds, name=request_id), "video/mp4", "output.mp4", store)
+            return Ending(200, {"video": film, "seed": seed}, units=seconds if what.unit == "second" else 1)
         case "audio":
             sound = _file(media.wav(1.0, request_id), "audio/wav", "output.wav", store)
-            return Ending(200, {words.get("field", "audio"): sound}, units=1)
+            return Ending(200, {words.get("field", "audio"): sound, **what.extra}, units=_units(what, fields))
+        case "voice":
+            body = {"custom_voice_id": f"Voice{request_id[-12:]}"}
+            if fields.get("text"):
+                body["audio"] = _file(media.wav(1.0, request_id), "audio/wav", "preview.wav", store)
+            return Ending(200, body, units=1)
         case "text":
-            return Ending(200, {"output": "A lighthouse.", "reasoning": None, "partial": False, "error": None}, units=1)
-        case "training":
+            said = {"output": "A lighthouse.", "reasoning": "Far out." if fields.get("reasoning") else None}
+            return Ending(200, {**said, "partial": False, "error": None}, units=1)
+        case "lora":
             weights = _file(b"weights", "application/octet-stream", "lora.safetensors", store)
             config = _file(b"{}", "application/json", "config.json", store)
-            return Ending(200, {"diffusers_lora_file": weights, "config_file": config}, units=1)
+            return Ending(200, {"diffusers_lora_file": weights, "config_file": config}, units=_units(what, fields))
+        case "finetune":
+            return Ending(200, {"finetune_id": f"ft-{request_id[-12:]}"}, units=42)
+
+
+def _units(what: Endpoint, fields: dict[str, Any]) -> float:
+    """Count what is billed; a recording here is a second long."""
+    counts: dict[str, float] = {
+        "1000 characters": len(str(fields.get(what.required[0]) if what.required else "")) / 1000,
+        "1000 steps": int(fields.get("steps") or 1000) / 1000,
+        "step": int(fields.get("steps") or 1000),
+        "minute": 1 / 60,
+    }
+    return counts.get(what.unit, 1)
 
 
 def _picture(name: str, fields: dict[str, Any], words: dict[str, str], store: Store) -> dict[str, Any]:
@@ -176,8 +176,6 @@ def _picture(name: str, fields: dict[str, Any], words: dict[str, str], store: St
         width, height = SIZES.get(str(size), SIZES["landscape_4_3"])
     body = media.png(width, height, "black" if "nsfw" in words else name)
     if fields.get("sync_mode") is True:
-        from base64 import b64encode  # noqa: PLC0415
-
         return {"url": f"data:image/png;base64,{b64encode(body).decode()}", "width": width, "height": height}
     return {**_file(body, "image/png", f"{name}.png", store), "width": width, "height": height}
 

@@ -1,7 +1,9 @@
 """One request at the emulated fal: where it stands, and how it is shown (`wire/fal.md §5`)."""
 
+import asyncio
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from starlette.requests import Request
 
@@ -30,6 +32,7 @@ class Work(Struct):
     canceled: bool = False
     done: bool = False
     ending: Ending | None = None
+    ended: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
 
     @property
     def app(self) -> str:

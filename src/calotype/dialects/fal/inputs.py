@@ -80,6 +80,7 @@ def fit(card: Card, given: dict[str, Any]) -> Fitted:
     names: dict[str, str] = {}
     unknown: list[str] = []
     warnings: list[str] = []
+    given = _conversation(card, given)
     sync_mode = given.get("sync_mode") is True and "sync_mode" not in card.fields
     for name, value in given.items():
         if value is None or (name == "sync_mode" and "sync_mode" not in card.fields):
@@ -103,6 +104,21 @@ def fit(card: Card, given: dict[str, Any]) -> Fitted:
     if len(unknown) > MAX_NAMED:
         warnings.append(f"{len(unknown) - MAX_NAMED} more fields were ignored")
     return Fitted(fields, names, operation_of(card, fields), sync_mode, tuple(warnings))
+
+
+def _conversation(card: Card, given: dict[str, Any]) -> dict[str, Any]:
+    """Write a prompt, what guides it and pictures as the messages that a model of conversations takes."""
+    prompt = given.get("prompt")
+    takes = "messages" in card.fields and "prompt" not in card.fields
+    if not takes or "messages" in given or not isinstance(prompt, str):
+        return given
+    rest = {name: value for name, value in given.items() if name not in ("prompt", "system_prompt", "image_urls")}
+    messages: list[dict[str, Any]] = []
+    if guidance := given.get("system_prompt"):
+        messages.append({"role": "system", "content": guidance})
+    pictures = [{"type": "image_url", "image_url": {"url": _url(one)}} for one in given.get("image_urls") or ()]
+    words: Any = [{"type": "text", "text": prompt}, *pictures] if pictures else prompt
+    return {**rest, "messages": [*messages, {"role": "user", "content": words}]}
 
 
 def operation_of(card: Card, fields: dict[str, Any]) -> Operation:

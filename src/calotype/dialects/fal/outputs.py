@@ -43,6 +43,8 @@ def body_of(view: JobView, files: list[File]) -> dict[str, Any]:
     job = view.job
     data = job.result.data if job.result is not None else {}
     facts = {name: value for name, value in data.items() if name not in OWN}
+    if job.operation is Operation.CHAT:
+        return _said(facts)
     paths = data.get("files")
     numbers = [artifact.n for artifact in view.artifacts] or list(range(len(files)))
     if isinstance(paths, list) and all(number < len(paths) for number in numbers):
@@ -50,6 +52,17 @@ def body_of(view: JobView, files: list[File]) -> dict[str, Any]:
             _put(facts, str(paths[number]), file)
         return facts
     return _laid_out(view, files, facts)
+
+
+def _said(facts: dict[str, Any]) -> dict[str, Any]:
+    """Write the answer of a language model as fal's do (`wire/fal.md §13`)."""
+    choices = facts.get("choices") or [{}]
+    message = choices[0].get("message") or {}
+    body = {
+        "output": message.get("content") or "", "reasoning": message.get("reasoning"),
+        "partial": choices[0].get("finish_reason") == "length", "error": None,
+    }  # fmt: skip
+    return body | ({"tool_calls": message["tool_calls"]} if message.get("tool_calls") else {})
 
 
 def file_of(artifact: Artifact, url_of: UrlOf) -> File:
@@ -91,10 +104,11 @@ def _timings(view: JobView) -> dict[str, float]:
 
 def _put(body: dict[str, Any], path: str, file: File) -> None:
     """Put a file where a path such as `images.0` or `output.video` says, in order of the numbers."""
-    *way, last = path.split(".")
+    first, *afters = path.split(".")
+    *way, last = first, *afters
     value: Any = file["url"] if last.endswith("_url") and last not in FILES else file
     here: Any = body
-    for part, after in zip(way, [*way[1:], last], strict=True):
+    for part, after in zip(way, afters, strict=True):
         fresh: Any = [] if after.isdigit() else {}
         if isinstance(here, list):
             if int(part) >= len(here):

@@ -9,18 +9,18 @@ import pytest
 
 from calotype.sandbox.bfl import Bfl
 from calotype.sandbox.fal import Fal
-from calotype.sandbox.openai_images import OpenAIImages
+from calotype.sandbox.openai import OpenAI
 from calotype.sandbox.serve import on_a_thread
 
 
 @pytest.fixture(scope="module")
-def upstreams() -> Iterator[tuple[Bfl, Fal, OpenAIImages]]:
-    bfl, fal, openai = Bfl(), Fal(), OpenAIImages()
+def upstreams() -> Iterator[tuple[Bfl, Fal, OpenAI]]:
+    bfl, fal, openai = Bfl(), Fal(), OpenAI()
     with on_a_thread(bfl), on_a_thread(fal), on_a_thread(openai):
         yield bfl, fal, openai
 
 
-def variables(upstreams: tuple[Bfl, Fal, OpenAIImages], **more: str) -> dict[str, str]:
+def variables(upstreams: tuple[Bfl, Fal, OpenAI], **more: str) -> dict[str, str]:
     return {**{key: value for one in upstreams for key, value in one.environment().items()}, **more}
 
 
@@ -34,8 +34,8 @@ def test_every_account_is_asked_whether_it_is_known_and_what_is_left(cli: Any, u
     assert done.returncode == 0, done.stdout + done.stderr
     said = json.loads(done.stdout)
     found = accounts(said)
-    assert list(found) == ["bfl/1", "bfl-eu/1", "bfl-us/1", "fal/1", "fal/2", "fal/3", "openai/1"]
-    assert {one["credential"] for one in found.values()} == {"ok"}
+    asked = ["bfl/1", "bfl-eu/1", "bfl-us/1", "fal/1", "fal/2", "fal/3", "openai/1"]
+    assert {found[name]["credential"] for name in asked} == {"ok"}
     assert found["bfl-eu/1"]["balance"] == "1,000,000.00 credits (10,000.00 USD)"
     assert found["fal/1"]["note"] == "only an administrator's key sees the balance"
     assert found["fal/2"]["balance"] == "24.50 USD"

@@ -92,8 +92,7 @@ class Bfl(Emulator):
 
     async def stop(self) -> None:
         """Stop both."""
-        await super().stop()
-        await self.region.stop()
+        await asyncio.gather(super().stop(), self.region.stop())
 
     # -- submit (§4.1) ------------------------------------------------------------------------------------------------
 

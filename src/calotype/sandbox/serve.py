@@ -5,17 +5,21 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from calotype.sandbox.azure import Azure
 from calotype.sandbox.base import Emulator
 from calotype.sandbox.bfl import Bfl
 from calotype.sandbox.comfyui import ComfyUI
 from calotype.sandbox.fal import Fal
 from calotype.sandbox.google import Google
 from calotype.sandbox.kie import Kie
+from calotype.sandbox.mistral import Mistral
 from calotype.sandbox.openai import OpenAI
 from calotype.sandbox.openrouter import OpenRouter
 
 EMULATORS: dict[str, Callable[[], Emulator]] = {
+    "azure": Azure,
     "bfl": Bfl,
+    "mistral": Mistral,
     "comfyui": ComfyUI,
     "comfyui2": lambda: ComfyUI("comfyui2"),
     "fal": Fal,
@@ -48,8 +52,7 @@ async def serve(
             started.append(emulator)
         yield emulators
     finally:
-        for emulator in started:
-            await emulator.stop()
+        await asyncio.gather(*(emulator.stop() for emulator in started))
 
 
 @contextmanager

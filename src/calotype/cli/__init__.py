@@ -21,6 +21,7 @@ from calotype.cli.pull import pull_, pulled
 from calotype.cli.reference import reference
 from calotype.cli.sandbox import sandbox
 from calotype.cli.serve import serve
+from calotype.cli.templates import templates
 from calotype.cli.terminal import Failure, say
 from calotype.cli.upkeep import db, ledger, media, secrets
 from calotype.cli.webhooks import webhooks
@@ -56,6 +57,7 @@ program.command()(generate)
 models.command("pull")(pull_)
 models.command()(pulled)
 program.add_typer(models, name="models")
+program.add_typer(templates, name="templates")
 program.add_typer(keys, name="keys")
 program.add_typer(orgs, name="orgs")
 program.add_typer(credits_, name="credits")

@@ -19,6 +19,9 @@ MAX_MESSAGES = 200
 MAX_CHARS = 32_000
 MAX_STOPS = 4
 ROLES = ("system", "user", "assistant")
+MANNER = "You are a helpful AI assistant."
+"""Said first where the conversation has no system message: with its template's own, which names its makers, the model
+answers plain questions in other languages."""
 
 
 def chat(
@@ -75,7 +78,7 @@ def _conversation(messages: Any) -> list[dict[str, str]]:
         taken.append({"role": role, "content": content})
     if sum(len(one["content"]) for one in taken) > MAX_CHARS:
         raise BadInput("messages", f"messages may have at most {MAX_CHARS:,} characters in all.")
-    return taken
+    return taken if taken[0]["role"] == "system" else [{"role": "system", "content": MANNER}, *taken]
 
 
 def _stops(stop: Any) -> list[str]:

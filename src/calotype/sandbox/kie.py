@@ -10,6 +10,7 @@ call back; `@songs=1` of them are there), `@uncounted` (no credits in the record
 """
 
 import asyncio
+import re
 import time
 from collections import deque
 from collections.abc import Coroutine
@@ -37,6 +38,7 @@ CODES: dict[int, str] = {
     501: "Generation failed.", 505: "The feature is disabled.",
 }  # fmt: skip
 """What KIE says beside a code (§5.7)."""
+_CALLBACK = re.compile(r'"callBackUrl":"[^"]*",?')
 PAUSED = "This interface is temporarily paused"
 NO_RECORD = {"jobs": "recordInfo is null", "veo": "record is null", "music": "record is null"}
 
@@ -102,7 +104,9 @@ class Kie(Emulator):
         task = self.tasks.get(request.query_params.get("taskId", ""))
         if task is not None:
             return task.text
-        return super().words_of(request, body) if request.method == "POST" and "upload" not in path else ""
+        if request.method != "POST" or "upload" in path:
+            return ""
+        return _CALLBACK.sub("", super().words_of(request, body))  # it differs each time the same call is sent
 
     def refusal(self, fault: Fault) -> Response:
         """Word an error: KIE's own codes come with HTTP 200, the others from what stands before it."""

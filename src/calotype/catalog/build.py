@@ -1,5 +1,6 @@
 """From a card as written to a card in force: schema compiled, routes joined with the operator's providers, priced."""
 
+import contextlib
 from collections.abc import Mapping
 
 import jsonschema_rs
@@ -11,6 +12,7 @@ from calotype.catalog.prices import Pricing, cost_of, priced, quote, rates
 from calotype.catalog.rules import AnyRule, Image, PriceError, Request
 from calotype.catalog.samples import samples
 from calotype.catalog.schema import InputSchema
+from calotype.catalog.unit_prices import counted
 from calotype.kernel.errors import Problem
 from calotype.kernel.generation import KeyClass, Operation
 from calotype.settings import ProviderSettings, is_loopback
@@ -20,6 +22,8 @@ KEY_CLASSES: dict[str, frozenset[KeyClass]] = {
     "comfyui": frozenset({KeyClass.TEST, KeyClass.UNLIMITED}),
 }
 """Key classes by kind of provider, where neither card nor settings say: this machine, then workers."""
+STREAMS_BY_CARD = frozenset({"fal"})
+"""Kinds of provider of which a model streams only if its card says so."""
 CLOUD_CLASSES = frozenset({KeyClass.PAID, KeyClass.UNLIMITED})
 SANDBOX = "the sandbox"
 """The source of costs at an upstream on this very machine, which bills nobody."""
@@ -66,7 +70,7 @@ def build(origin: str, file: CardFile, providers: Mapping[str, ProviderSettings]
         csv_rows=tuple(file.csv_rows),
     )
     _check_life(origin, card)
-    return _priced(origin, card, pricing)
+    return _priced(origin, card, providers, pricing)
 
 
 def _schema(origin: str, file: CardFile) -> InputSchema:
@@ -125,9 +129,6 @@ def _route(file: CardFile, written: RouteFile, provider: str, settings: Provider
     regions = frozenset[str](written.regions)
     classes = frozenset(written.key_classes) if written.key_classes else KEY_CLASSES.get(kind, CLOUD_CLASSES)
     upstream, phi = written.upstream, None
-    cost, cost_source = written.cost or _unpriced_rule(file), written.cost_source
-    if cost_source == "unknown" and settings is not None and is_loopback(settings.base_url):
-        cost, cost_source = _unpriced_rule(file), SANDBOX
     if settings is not None:
         if not written.operations or _first_operation(file) in written.operations:  # a side route keeps its own
             upstream = settings.models.get(file.id, upstream)
@@ -138,8 +139,8 @@ def _route(file: CardFile, written: RouteFile, provider: str, settings: Provider
         provider=provider,
         kind=kind,
         upstream=upstream,
-        cost=cost,
-        cost_source=cost_source,
+        cost=written.cost or _unpriced_rule(file.output),
+        cost_source=written.cost_source,
         operations=frozenset(written.operations),
         fields=written.fields,
         constants=written.constants,
@@ -147,6 +148,7 @@ def _route(file: CardFile, written: RouteFile, provider: str, settings: Provider
         phi=phi,
         key_classes=classes,
         needs=written.needs,
+        streams=kind not in STREAMS_BY_CARD if written.streams is None else written.streams,
     )
 
 
@@ -161,15 +163,36 @@ def _narrowed(card: frozenset[str], operator: frozenset[str]) -> frozenset[str]:
     return card if ANY_REGION in operator else card & operator
 
 
-def _unpriced_rule(file: CardFile) -> AnyRule:
-    return Image() if file.output == "image" else Request()
+def _unpriced_rule(output: str) -> AnyRule:
+    return Image() if output == "image" else Request()
 
 
-def _priced(origin: str, card: Card, pricing: Pricing) -> Card:
+def _costed(card: Card, route: Route, providers: Mapping[str, ProviderSettings], pricing: Pricing) -> Route:
+    """Fill in a cost that the card does not know: the upstream's own list, or nothing at one on this very machine."""
+    if route.cost_known:
+        return route
+    price = pricing.synced.get((route.provider, route.upstream))
+    if price is not None:
+        fields = card.schema.properties
+        rule = counted(route.cost, price, output=card.output, count=card.count, fields=fields)
+        with contextlib.suppress(PriceError):
+            if rule is not None:
+                found = replace(route, cost=rule, cost_source=price.cost_source)
+                for sample in samples(card.schema, rule, card.example):
+                    cost_of(card, found, sample)
+                return found
+    settings = providers.get(route.provider)
+    if settings is not None and is_loopback(settings.base_url):
+        return replace(route, cost=_unpriced_rule(card.output), cost_source=SANDBOX)
+    return route
+
+
+def _priced(origin: str, card: Card, providers: Mapping[str, ProviderSettings], pricing: Pricing) -> Card:
     """Mark the routes that have a price, having tried the rule on inputs that stand for all it may meet."""
     filled = card.schema.check(card.example, card.id)
     routes = []
-    for index, route in enumerate(card.routes):
+    for index, written in enumerate(card.routes):
+        route = _costed(card, written, providers, pricing)
         key = "price" if card.price is not None else f"routes[{index}].cost"
         try:
             for rule in (route.cost, card.price):

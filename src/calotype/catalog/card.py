@@ -35,7 +35,8 @@ class Route(Struct, frozen=True):
     charges us; with `cost_source` `unknown` it gives the unit only. `priced` says whether a retail price exists;
     `example_cost_micro` and `example_micro` are the upstream cost and the retail price of the card's example, by which
     routes and models are put in order. `needs` names what must be on this machine beside the provider, as
-    `weights:<id>` or `package:<module>`.
+    `weights:<id>`, `package:<module>` or `pipeline:<name>`.
+    `streams` says that a caller who listens may be shown pieces of the result as they come.
     """
 
     provider: str
@@ -49,6 +50,7 @@ class Route(Struct, frozen=True):
     regions: frozenset[str] = frozenset({ANY_REGION})
     phi: Declaration | None = None
     key_classes: frozenset[KeyClass] = frozenset({KeyClass.PAID, KeyClass.UNLIMITED})
+    streams: bool = True
     needs: tuple[str, ...] = ()
     priced: bool = False
     example_cost_micro: int = 0

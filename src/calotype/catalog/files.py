@@ -17,8 +17,8 @@ from calotype.kernel.generation import KeyClass, Operation, Region, Tier
 BUILTIN = Path(__file__).parent / "cards"
 RULES: dict[str, type[Rule]] = {str(rule.__struct_config__.tag): rule for rule in get_args(AnyRule)}
 
-Need = Annotated[str, Meta(pattern="^(weights|package):[A-Za-z0-9._-]+$")]
-"""What a route needs on this machine beside its provider: pulled weights, or a Python package."""
+Need = Annotated[str, Meta(pattern="^(weights|package|pipeline):[A-Za-z0-9._/-]+$")]
+"""What a route needs on this machine beside its provider: pulled weights, a Python package, a folder that is sound."""
 
 Fragments = Mapping[str, Mapping[str, Any]]
 RegionName = Literal["*", "CH", "EU", "US", "UK", "ASIA", "ANZ", "LATAM", "MENA", "INDIA", "WORLD"]
@@ -45,6 +45,8 @@ class RouteFile(Struct, frozen=True, forbid_unknown_fields=True):
     regions: tuple[RegionName, ...] = ("*",)
     needs: tuple[Need, ...] = ()
     key_classes: list[KeyClass] | None = None
+    streams: bool | None = None
+    """Whether this model shows pieces of its result while it works, where not every model of the provider can."""
     cost: AnyRule | None = None
     cost_source: str = "unknown"
 
@@ -100,7 +102,7 @@ def read_folder(folder: Path, fragments: Fragments) -> tuple[list[tuple[str, Car
         family = raw["cards"] if list(raw) == ["cards"] else [raw]
         if not isinstance(family, list) or not all(isinstance(card, dict) for card in family):
             raise CardError(path.name, "cards", "must be a list of tables, written [[cards]]")
-        cards += [(path.name, _card(path.name, card, known)) for card in family]
+        cards += [(path.name, read_card(path.name, card, known)) for card in family]
     return cards, known
 
 
@@ -113,7 +115,13 @@ def _toml(path: Path) -> dict[str, Any]:
         raise CardError(path.name, "file", f"is not TOML: {error}") from error
 
 
-def _card(origin: str, raw: dict[str, Any], fragments: Fragments) -> CardFile:
+def read_card(origin: str, raw: dict[str, Any], fragments: Fragments) -> CardFile:
+    """Read one card as it would be written in a file.
+
+    Raises:
+        CardError: it is not well formed.
+
+    """
     if isinstance(raw.get("input"), dict):
         raw = {**raw, "input": _resolved(origin, "input", raw["input"], fragments)}
     try:

@@ -16,6 +16,8 @@ from calotype.kernel.outcome import Delta
 MAX_WAITING = 1_000
 """Pieces that wait for a listener before neighbours are joined or dropped."""
 _TEXTS = ("content", "reasoning")
+_REPLACED = ("preview", "progress")
+"""Kinds of which only the newest counts."""
 
 
 class Listener:
@@ -32,7 +34,7 @@ class Listener:
         """Take a piece."""
         self.heard = True
         last = self._waiting[-1] if self._waiting else None
-        if last is not None and delta.kind == last.kind == "preview":
+        if last is not None and delta.kind == last.kind and delta.kind in _REPLACED:
             self._waiting[-1] = delta
         elif last is not None and len(self._waiting) >= MAX_WAITING:
             self._crowd(last, delta)

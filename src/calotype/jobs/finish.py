@@ -62,7 +62,9 @@ class Finisher:
 
     async def deliver(self, job: JobRow, outcome: Succeeded, *, fresh: bool) -> JobView | None:
         """Store what came, then settle. A fresh answer by URL is written down while it is fetched."""
-        urls = [o for o in outcome.outputs if o.url is not None and not o.url_headers and self._deliverer.stores(job, o)]
+        urls = [
+            o for o in outcome.outputs if o.url is not None and not o.url_headers and self._deliverer.stores(job, o)
+        ]
         recording: asyncio.Task[None] | None = None
         if fresh and urls and len(urls) == len(outcome.outputs):
             recording = asyncio.create_task(self._record(job, outcome))

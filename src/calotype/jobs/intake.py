@@ -217,7 +217,9 @@ def _frozen(route: Route) -> FrozenRoute:
     """Freeze a route once; cards are immutable, so the same object always freezes to the same value."""
     known = _frozen_routes.get(id(route))
     if known is None or known[0] is not route:
-        frozen = FrozenRoute(route.provider, route.upstream, fields=route.fields, constants=route.constants)
+        frozen = FrozenRoute(
+            route.provider, route.upstream, fields=route.fields, constants=route.constants, streams=route.streams
+        )
         known = _frozen_routes[id(route)] = (route, frozen)
     return known[1]
 

@@ -24,7 +24,7 @@ from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import DataClass
 from calotype.kernel.ids import InstanceId, JobId
 from calotype.kernel.job import JobState
-from calotype.kernel.outcome import NOT_ACCEPTED, Failed, FailedKind, Outcome, Pending, Succeeded
+from calotype.kernel.outcome import NOT_ACCEPTED, Delta, Failed, FailedKind, Outcome, Pending, Succeeded
 from calotype.kernel.steps import FileRef, TransportError
 from calotype.providers.base import Call, Idempotency, PollSchedule, Runtime
 from calotype.settings import EngineSettings
@@ -153,7 +153,8 @@ class Stepper:
             job.state, job.attempt, job.provider = JobState.SUBMITTING, attempt, route.provider
 
         def on_progress(fraction: float) -> None:
-            self.progress[job.id] = max(0, min(99, int(fraction * 100)))
+            self.progress[job.id] = _percent(fraction)
+            self._tell(job, fraction)
             self._bus.changed(job.id)
 
         try:
@@ -174,7 +175,7 @@ class Stepper:
             job_id=job.id, attempt=attempt, token=f"{job.id}-{attempt}", operation=job.operation,
             upstream_model=route.upstream, input=route.upstream_fields(fields), outputs=job.plan.quote.outputs,
             files={route.fields.get(name, name): refs for name, refs in files.items()}, data_class=job.data_class,
-            stream=self._feed.listened(job.id),
+            stream=route.streams and self._feed.listened(job.id),
             callback_url=None if job.data_class is DataClass.PHI else self._callback_url(runtime, job.id, attempt),
         )  # fmt: skip
 
@@ -223,6 +224,7 @@ class Stepper:
             changed = outcome.handle != job.handle
             closing = Closing(job.attempt, "accepted", handle=outcome.handle) if changed else None
             job.handle = outcome.handle
+            self._tell(job, outcome.progress)
             pause_s = outcome.poll_after_s or self._pause(job, waited_s)
             await self._rows.move(job, JobState.RUNNING, pause_s, closing=closing, progress=_percent(outcome.progress))
             return None
@@ -278,6 +280,11 @@ class Stepper:
             return await self.finish.failed(job, _ambiguous())
         await self._rows.move(job, JobState.SUBMITTING, self._pause(job, waited_s))
         return None
+
+    def _tell(self, job: JobRow, fraction: float | None) -> None:
+        """Show whoever listens how far a job is."""
+        if fraction is not None:
+            self._feed.publish(job.id, Delta("progress", {"fraction": fraction}))
 
     # -- small parts -----------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ class FrozenRoute(Struct, frozen=True):
     region: str = "*"
     fields: dict[str, str] = {}
     constants: dict[str, Any] = {}
+    streams: bool = True
 
     def upstream_fields(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Return the input in the upstream's field names, constants included."""

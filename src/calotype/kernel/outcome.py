@@ -105,10 +105,10 @@ class Delta(Struct, frozen=True):
 
     `chat`: `data` is the `delta` of an OpenAI chat chunk (`content`, `reasoning`, `tool_calls` with `index`).
     `preview`: `body` is a picture of `content_type` as it stands; the next one replaces it. `event`: `data` is a whole
-    event in the upstream model's own words (fal's stream).
+    event in the upstream model's own words (fal's stream). `progress`: `data` has `fraction`, between 0 and 1.
     """
 
-    kind: Literal["chat", "preview", "event"]
+    kind: Literal["chat", "preview", "event", "progress"]
     data: dict[str, Any] = {}
     body: bytes = b""
     content_type: str = ""

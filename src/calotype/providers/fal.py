@@ -22,8 +22,9 @@ from calotype.providers.base import Call, Check, Handle, Idempotency, MediaInput
 from calotype.providers.fal_account import account
 from calotype.providers.fal_answers import FAILURES, REFUSALS, delivered, failed, speaks, typed
 from calotype.providers.fal_callbacks import keys_of, plausible, proven
-from calotype.providers.fal_calls import BASE_URL, bases, key_hosts, may_upload, upstream_input
+from calotype.providers.fal_calls import BASE_URL, bases, key_hosts, may_upload, run_base, upstream_input
 from calotype.providers.fal_chat import answered, ignored, prompted
+from calotype.providers.fal_streams import streamed
 from calotype.settings import ProviderSettings
 
 QUICK_MS = 5_000
@@ -34,6 +35,7 @@ KEEP_S = 86_400
 """How long fal keeps inputs and outputs: we fetch outputs at once, a day leaves room for a store that is down."""
 KEEP_PHI_S = 3_600
 POLL_TIMEOUT_S = 30.0
+MAX_STREAM_BYTES = 256 << 20
 KEYS_LIFE_S, KEYS_AGAIN_S = 86_400, 60
 NAMESPACES = ("workflows", "comfy")
 _INLINE = frozenset({Operation.TEXT_TO_IMAGE, Operation.IMAGE_TO_IMAGE, Operation.BACKGROUND_REMOVAL})
@@ -90,6 +92,8 @@ class Fal(Provider):
             if isinstance(uploaded, Failed):
                 return uploaded
             fields |= uploaded
+        if call.stream:
+            return (yield from streamed(self._streaming(call, fields), call, self._key))
         started_ms = self._clock.now_ms()
         answer: HttpResponse = yield self._post(call, fields)
         if not answer.ok:
@@ -115,6 +119,16 @@ class Fal(Provider):
             read_timeout_s=self._settings.read_timeout_s,
             total_timeout_s=self._settings.read_timeout_s + 30.0,
             max_bytes=1 << 20,
+        )
+
+    def _streaming(self, call: Call, fields: dict[str, Any]) -> HttpRequest:
+        """Return the request of a direct call whose pieces are sent as they come (§6.2)."""
+        queued = self._post(msgspec.structs.replace(call, callback_url=None), fields)
+        url = f"{run_base(self._queue)}/{call.upstream_model}/stream"
+        headers = {**queued.headers, "Accept": "text/event-stream"}
+        longest_s = self._settings.read_timeout_s + START_TIMEOUT_S
+        return msgspec.structs.replace(
+            queued, url=url, headers=headers, total_timeout_s=longest_s, max_bytes=MAX_STREAM_BYTES
         )
 
     def _accepted(self, call: Call, answer: HttpResponse) -> Outcome:

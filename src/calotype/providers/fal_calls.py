@@ -95,3 +95,10 @@ def may_upload(queue: str, upload_url: Any, file_url: Any) -> bool:
 def key_hosts(queue: str, rest: str) -> tuple[str, ...]:
     """Return where the keys that sign webhooks are published (`wire/fal.md §10`); the real fal has two places."""
     return (rest, "https://rest.alpha.fal.ai") if queue == BASE_URL else (rest,)
+
+
+def run_base(queue: str) -> str:
+    """Return the address of direct calls beside a queue: a path that ends with `/run`, or the host without `queue.`."""
+    if queue.endswith("/queue"):
+        return f"{queue.removesuffix('/queue')}/run"
+    return queue.replace("://queue.", "://", 1)

@@ -183,9 +183,15 @@ class Fal(Emulator):
             return _told(ending, work.id)
 
         async def events() -> AsyncIterator[str]:
-            yield _event({"progress": 0.5, "note": "à mi-chemin"})
+            text = ending.body.get("output") if isinstance(ending.body, dict) else None
+            if isinstance(text, str):
+                for end in range(8, len(text), 8):
+                    yield _event({"output": text[:end], "partial": True, "error": None})
+            else:
+                yield _event({"progress": 0.5, "note": "à mi-chemin"})
             yield ": ping\n\n"
-            yield _event(ending.body)
+            if "stops" not in work.words:
+                yield _event(ending.body)
 
         return StreamingResponse(events(), media_type="text/event-stream", headers={ID_HEADER: work.id})
 

@@ -1,20 +1,25 @@
 """Streams: how a queued request goes on, and a direct call that tells its progress (`wire/fal.md §5.3, §6.2`)."""
 
 import asyncio
+import base64
 from typing import Any
+
+import msgspec
 
 from calotype.dialects.fal.answers import tell_end
 from calotype.dialects.fal.asks import ask_of
 from calotype.dialects.fal.desk import Desk, FalExchange
 from calotype.dialects.fal.errors import failure_of, media_of, refused
-from calotype.dialects.fal.events import EventStream, looks
+from calotype.dialects.fal.events import PING_S, EventStream, looks
 from calotype.dialects.fal.outputs import output_of
 from calotype.dialects.fal.queue import wants_logs
 from calotype.dialects.fal.starts import watch_start
 from calotype.dialects.fal.statuses import WORDS, status_object
+from calotype.dialects.listening import heard
 from calotype.jobs.intake import Ticket
 from calotype.jobs.types import JobView
 from calotype.kernel.job import JobState
+from calotype.kernel.outcome import Delta
 
 STREAM = "/stream"
 
@@ -42,22 +47,23 @@ async def status_stream(desk: Desk, x: FalExchange) -> None:
 
 
 async def stream_run(desk: Desk, x: FalExchange) -> None:
-    """Run a request and send its progress, at last its whole output.
+    """Run a request and send what it shows of itself, at last its whole output.
 
-    Nothing is sent before the work has shown progress, so that a failure until then is an ordinary HTTP error: fal
+    Nothing is sent before the work has shown something, so that a failure until then is an ordinary HTTP error: fal
     has no event for errors.
     """
     ask = await ask_of(desk, x, x.place.path.removesuffix(STREAM), at_once=True)
-    ticket = await desk.engine.accept(ask)
+    ticket = await desk.engine.accept(msgspec.structs.replace(ask, listen=True))
     delivered = False
     x.job = JobView(ticket.job)
     watch_start(desk, x.job)
     stream = EventStream(x)
-    opened, percent = False, 0
+    pieces = Pieces(x.job)
+    opened = False
     try:
-        async for view in looks(desk, ticket.job.id, ticket.job.org_id, stream.gone):
-            if view.job.ended:
-                x.job = end = await _with_bytes(ticket, view)
+        async for item in heard(desk.engine.follow(ticket), stream.gone, PING_S):
+            if isinstance(item, JobView):
+                x.job = end = await _with_bytes(ticket, item)
                 output = await output_of(desk, end, x.bases.media) if end.state is JobState.SUCCEEDED else None
                 if output is None and not opened:
                     stream.leave()
@@ -67,12 +73,11 @@ async def stream_run(desk: Desk, x: FalExchange) -> None:
                     await stream.open()
                 await stream.event(_last(end) if output is None else output)
                 delivered = await stream.close()
-            elif view.job.progress > percent:
+            elif item is not None and (event := pieces.event_of(item)) is not None:
                 if not opened:
                     await stream.open()
                     opened = True
-                percent = view.job.progress
-                await stream.event(_step(view))
+                await stream.event(event)
             elif opened:
                 await stream.keep_alive()
     finally:
@@ -80,8 +85,38 @@ async def stream_run(desk: Desk, x: FalExchange) -> None:
         desk.engine.answered(ticket, delivered=delivered)
 
 
-def _step(view: JobView) -> dict[str, Any]:
-    return {"status": WORDS[view.state], "request_id": view.id, "progress": view.job.progress / 100}
+class Pieces:
+    """Pieces of a result in the words of fal's models: pictures as they stand, texts as far as they are."""
+
+    def __init__(self, view: JobView) -> None:
+        self._view = view
+        self._percent = 0
+        self._said = {"content": "", "reasoning": ""}
+
+    def event_of(self, delta: Delta) -> dict[str, Any] | None:
+        """Return the event for a piece; None where it tells nothing new."""
+        match delta.kind:
+            case "event":
+                return delta.data
+            case "preview":
+                picture = base64.b64encode(delta.body).decode()
+                url = f"data:{delta.content_type};base64,{picture}"
+                return {"images": [{"url": url, "content_type": delta.content_type}], "progress": self._percent / 100}
+            case "chat":
+                return self._chat(delta.data)
+            case _:
+                percent = min(99, int(delta.data["fraction"] * 100))
+                if percent <= self._percent:
+                    return None
+                self._percent = percent
+                word = WORDS[JobState.RUNNING]
+                return {"status": word, "request_id": self._view.id, "progress": percent / 100}
+
+    def _chat(self, data: dict[str, Any]) -> dict[str, Any] | None:
+        for name in self._said:
+            self._said[name] += str(data.get(name) or "")
+        event: dict[str, Any] = {"output": self._said["content"], "partial": True, "error": None}
+        return event | ({"reasoning": self._said["reasoning"]} if self._said["reasoning"] else {})
 
 
 def _last(view: JobView) -> dict[str, Any]:

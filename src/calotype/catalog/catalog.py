@@ -3,10 +3,11 @@
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from calotype.catalog.build import build
 from calotype.catalog.card import Card
-from calotype.catalog.files import BUILTIN, CardError, CardFile, read_folder
+from calotype.catalog.files import BUILTIN, CardError, CardFile, read_card, read_folder
 from calotype.catalog.prices import Pricing
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import Operation
@@ -44,8 +45,11 @@ class Catalog:
         cards_dir: Path | None = None,
         providers: Mapping[str, ProviderSettings] | None = None,
         pricing: Pricing | None = None,
+        found: Iterable[tuple[str, dict[str, Any]]] = (),
     ) -> "Catalog":
-        """Read the built-in cards, then the operator's: a card there replaces the built-in one of the same id.
+        """Read the built-in cards, then the operator's: a card there replaces another one of the same id.
+
+        `found` are cards, each with its origin, of what this machine was found to have.
 
         Raises:
             CardError: a card or a setting about one that cannot be used, with file, key and what would be accepted.
@@ -53,6 +57,7 @@ class Catalog:
         """
         providers, pricing = providers or {}, pricing or Pricing()
         builtin, fragments = read_folder(BUILTIN, {})
+        builtin += [(origin, read_card(origin, raw, fragments)) for origin, raw in found]
         own = read_folder(cards_dir, fragments)[0] if cards_dir is not None else []
         files: dict[str, tuple[str, CardFile]] = {}
         for group in (builtin, own):

@@ -25,9 +25,12 @@ from calotype.db import Store, migrate
 from calotype.db.connection import open_engine, store_of
 from calotype.media.backends import open_store
 from calotype.media.store import StoreError
+from calotype.providers.available import MODELS_FOLDER, Available
+from calotype.providers.local.diffusion import NEEDS, find_pipelines
 from calotype.providers.local.messages import Done, Task
 from calotype.providers.local.models import MODELS
 from calotype.providers.local.pool import Limits, Pool
+from calotype.routing.rules import how_to_have
 from calotype.settings import Settings
 
 MIN_FREE_BYTES = 1 << 30
@@ -187,6 +190,20 @@ def _worker(_settings: Settings) -> tuple[bool, str]:
     return drawn, f"drew a picture in {time.perf_counter() - began:.1f} s" if drawn else "could not draw a picture"
 
 
+def _pipelines(settings: Settings) -> tuple[bool, str]:
+    """Look at each pipeline; one that the settings name and that cannot run is a failure."""
+    models_dir = settings.data_dir / MODELS_FOLDER
+    found = find_pipelines(models_dir, settings.local.pipelines)
+    available = Available((), models_dir)
+    ok, parts = True, []
+    for one in found:
+        steps = [] if one.problem else [how_to_have(need) for need in NEEDS[one.engine] if need not in available]
+        state = one.problem or ", then ".join(dict.fromkeys(steps)) or "ready"
+        ok = ok and (state == "ready" or not one.named)
+        parts.append(f"{one.id} ({state})")
+    return ok, "; ".join(parts) or f"none in {models_dir.absolute()} and none in local.pipelines"
+
+
 def _port(settings: Settings) -> tuple[bool, str]:
     if engine_runs(settings.data_dir):
         return True, f"a server runs this data directory: {running(settings.data_dir) or 'it does not answer'}"
@@ -210,5 +227,6 @@ CHECKS: tuple[tuple[str, Callable[[Settings], tuple[bool, str]]], ...] = (
     ("providers", _providers),
     ("codecs", _codecs),
     ("worker process", _worker),
+    ("pipelines", _pipelines),
     ("port", _port),
 )

@@ -5,11 +5,13 @@ from typing import Annotated, Any
 import typer
 
 from calotype.catalog import Card, Catalog, Pricing, Rate, Route, quote, rates
+from calotype.catalog.synced import pricing_of
 from calotype.cli.options import DataDir, Json, settings_for
 from calotype.cli.terminal import answer, facts, table
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.money import usd
 from calotype.providers.available import MODELS_FOLDER, Available
+from calotype.providers.local.diffusion import card_of, find_pipelines
 from calotype.providers.registry import LOCAL
 from calotype.routing.rules import how_to_have
 from calotype.settings import Settings
@@ -34,7 +36,7 @@ def list_(
     rows = [
         (
             card.id, ", ".join(operation.value for operation in card.operations), card.status,
-            "yes" if _runs(card, available) else "no", _price(card, catalog.pricing, available)["text"], card.label,
+            _here(card, available), _price(card, catalog.pricing, available)["text"], card.label,
         )
         for card in cards
     ]  # fmt: skip
@@ -101,6 +103,7 @@ def card_object(card: Card, pricing: Pricing, available: Available) -> dict[str,
                 "key_classes": sorted(item.value for item in route.key_classes),
                 "available": route.runs(available),
                 "needs": route.needs,
+                "lacks": route.lacks(available),
                 "priced": route.priced,
             }
             for route in card.routes
@@ -109,15 +112,26 @@ def card_object(card: Card, pricing: Pricing, available: Available) -> dict[str,
 
 
 def _catalog(settings: Settings) -> tuple[Catalog, Available]:
-    pricing = Pricing(settings.margin_bps, dict(settings.prices), settings.credit_micro)
-    catalog = Catalog.load(settings.cards_dir, settings.providers, pricing)
-    return catalog, Available({LOCAL, *settings.providers}, settings.data_dir / MODELS_FOLDER)
+    pricing = pricing_of(settings)
+    models_dir = settings.data_dir / MODELS_FOLDER
+    found = find_pipelines(models_dir, settings.local.pipelines)
+    catalog = Catalog.load(settings.cards_dir, settings.providers, pricing, map(card_of, found))
+    return catalog, Available({LOCAL, *settings.providers}, models_dir)
 
 
 def _runs(card: Card, available: Available) -> bool:
     return card.status in ("active", "deprecated") and any(
         route.runs(available) and route.priced for route in card.routes
     )
+
+
+def _here(card: Card, available: Available) -> str:
+    """Say whether it runs here, and how what is missing on this machine is brought."""
+    if _runs(card, available):
+        return "yes"
+    lacks = next((route.lacks(available) for route in card.routes if route.provider in available), ())
+    steps = dict.fromkeys(map(how_to_have, lacks))
+    return f"no: {', then '.join(steps)}" if steps else "no"
 
 
 def _first(card: Card, available: Available) -> Route | None:

@@ -1,5 +1,6 @@
 """Every kind of provider by name, and the runtimes that an operator's settings ask for."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from calotype.providers.driver import Driven
 from calotype.providers.fal import Fal
 from calotype.providers.google import Google
 from calotype.providers.kie import Kie
+from calotype.providers.local.diffusion import find_pipelines, model_of
+from calotype.providers.local.models import MODELS
 from calotype.providers.local.pool import Limits
 from calotype.providers.local.runtime import LocalRuntime
 from calotype.providers.mistral import Mistral
@@ -80,10 +83,19 @@ def build_runtimes(settings: Settings, *, scratch_dir: Path) -> dict[str, Runtim
 
 
 def _local(settings: Settings, scratch_dir: Path) -> Runtime:
-    engine = settings.engine
+    engine, local = settings.engine, settings.local
+    models_dir = settings.data_dir / MODELS_FOLDER
+    pipelines = {one.upstream: model_of(one, local) for one in find_pipelines(models_dir, local.pipelines)}
+    memory_bytes = local.memory_mb * (1 << 20) if local.memory_mb is not None else _most_of_the_memory()
     return LocalRuntime(
         scratch_dir,
         Limits(processes=engine.worker_processes, queue=engine.worker_queue),
+        models={**MODELS, **pipelines},
         allowed_hosts=settings.security.allowed_private_hosts,
-        models_dir=settings.data_dir / MODELS_FOLDER,
+        models_dir=models_dir,
+        large=Limits(local.processes, engine.worker_queue, memory_bytes, written_only=True),
     )
+
+
+def _most_of_the_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 9 // 10

@@ -10,6 +10,9 @@ from calotype.catalog import ANY_REGION, Card, Route
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import DataClass, KeyClass, Operation, Region
 
+EXTRAS = {"torch": "diffusers", "transformers": "diffusers", "diffusers": "diffusers", "openvino_genai": "openvino"}
+"""The extra that brings a package, where it is not `local`."""
+
 _DAY_MS = 86_400_000
 _EPOCH = date(1970, 1, 1).toordinal()
 
@@ -111,7 +114,9 @@ def how_to_have(need: str) -> str:
     kind, _, name = need.partition(":")
     if kind == "weights":
         return f"run calotype models pull {name}"
-    return f'{name} is not installed, run pip install "calotype[local]"'
+    if kind == "pipeline":
+        return "its folder cannot be used, calotype doctor says why"
+    return f'{name} is not installed, run pip install "calotype[{EXTRAS.get(name, "local")}]"'
 
 
 def _unreachable(card: Card, routes: Sequence[Route], available: Container[str]) -> Problem:

@@ -1,4 +1,4 @@
-"""Packages of the `[local]` extra: imported where first needed, with a plain sentence when they are missing."""
+"""Packages of the extras: imported where first needed, with a plain sentence when they are missing."""
 
 import importlib
 from typing import Any
@@ -9,8 +9,8 @@ THREADS = 2
 """Threads of an inference engine; the machine serves requests beside it."""
 
 
-def engine(module: str) -> Any:
-    """Return a module of the extra.
+def engine(module: str, extra: str = "local") -> Any:
+    """Return a module of an extra.
 
     Raises:
         Unavailable: it is not installed here.
@@ -20,7 +20,7 @@ def engine(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError:
         name = module.partition(".")[0]
-        raise Unavailable(f'This model needs {name}: pip install "calotype[local]".') from None
+        raise Unavailable(f'This model needs {name}: pip install "calotype[{extra}]".') from None
 
 
 def onnx_session(path: str) -> Any:

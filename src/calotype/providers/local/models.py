@@ -21,7 +21,8 @@ class LocalModel(Struct, frozen=True):
     It is called with those of `fields` that are set, with `width` and `height` (from `size` or `aspect_ratio`; `size`
     is the default, and without one the function decides), with `seed` when `seeded`, with the paths of the files of
     `media`, with what it wants of the machine (`runtime.LocalRuntime`), and with `progress`. `deadline_s` is for one
-    output. Sides are pixels. `ai` says that a trained model does the work.
+    output. Sides are pixels. `ai` says that a trained model does the work, `own_pool` that it is too large for the
+    worker processes of the tools and runs in those with limits of their own.
     """
 
     function: str
@@ -40,6 +41,7 @@ class LocalModel(Struct, frozen=True):
     media: dict[str, Media] = {}
     machine: tuple[str, ...] = ()
     ai: bool = False
+    own_pool: bool = False
 
     @property
     def module(self) -> str:

@@ -31,8 +31,12 @@ from calotype.providers.local.messages import (
 
 MAX_TASKS_PER_WORKER = 1_000
 MAX_RETRY_AFTER_S = 60.0
-_INHERITED = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "TZ")
+_INHERITED = (
+    "PATH", "LD_LIBRARY_PATH", "TMPDIR", "TZ", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ZE_AFFINITY_MASK",
+)  # fmt: skip
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+"""What keeps libraries that know a hub of models from asking it."""
 
 
 class PoolBusy(Exception):  # noqa: N818  (a state, not a mistake)
@@ -54,14 +58,16 @@ class WorkerLost(Exception):  # noqa: N818
 class Limits(Struct, frozen=True):
     """What the pool and each of its processes may use.
 
-    `queue` bounds the tasks that wait, `memory_bytes` the address space of a process, `niceness` lowers its priority
-    so that the event loop goes first.
+    `queue` bounds the tasks that wait, `memory_bytes` the address space of a process, or with `written_only` what it
+    can write to: engines that map files and devices reserve far more addresses than they fill. `niceness` lowers its
+    priority so that the event loop goes first.
     """
 
     processes: int = 1
     queue: int = 64
     memory_bytes: int = 4 << 30
     niceness: int = 5
+    written_only: bool = False
 
 
 class Pool:
@@ -211,10 +217,11 @@ class _Worker:
         return reply
 
     def kill(self) -> None:
-        # not Process.kill: it reaps the process behind the event loop's back, and its exit status is lost
+        # not Process.kill: it reaps the process behind the event loop's back, and its exit status is lost;
+        # the whole group, for what a library started holds the pipes open
         if self.alive:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+                os.killpg(self.pid, signal.SIGKILL)
 
     async def ended(self) -> None:
         await self._process.wait()
@@ -230,13 +237,13 @@ class _Worker:
 async def _spawn(limits: Limits, preload: tuple[str, ...]) -> Process:
     """Start a worker: the same interpreter and import path, no secrets in its environment, its own session."""
     environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    environment |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUTF8": "1", **_ONE_THREAD}
+    environment |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUTF8": "1", **_ONE_THREAD, **_OFFLINE}
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",
         "-m",
         "calotype.providers.local.worker",
-        *(str(value) for value in (os.getpid(), limits.memory_bytes, limits.niceness)),
+        *(str(int(value)) for value in (os.getpid(), limits.memory_bytes, limits.niceness, limits.written_only)),
         *preload,
         stdin=PIPE,
         stdout=PIPE,

@@ -28,6 +28,8 @@ class LocalRuntime(Runtime):
     Results are files right in `scratch_dir`; whoever takes one moves or deletes it, and what nobody took is swept after
     an hour. Doing a call again gives the same bytes and costs nothing.
 
+    Models with a pool of their own (`own_pool`) run in worker processes of the limits `large`.
+
     A model may want of the machine: `scratch`, a folder of its own for the call; `allowed_hosts`, private hosts that
     may be reached; `models_dir`, where pulled weights lie.
     """
@@ -49,6 +51,7 @@ class LocalRuntime(Runtime):
         models: Mapping[str, LocalModel] = MODELS,
         allowed_hosts: Collection[str] = (),
         models_dir: Path | None = None,
+        large: Limits | None = None,
     ) -> None:
         self.name = name
         self.max_in_progress = limits.processes + limits.queue
@@ -58,7 +61,9 @@ class LocalRuntime(Runtime):
             "allowed_hosts": sorted(allowed_hosts),
             "models_dir": None if models_dir is None else str(models_dir.absolute()),
         }
-        self.pool = Pool(limits, preload=sorted({model.module for model in models.values()}))
+        tools = {model.module for model in models.values() if not model.own_pool}
+        self.pool = Pool(limits, preload=sorted(tools))
+        self.large_pool = Pool(limits if large is None else large)
         self._swept_s = float("-inf")
 
     async def submit(
@@ -78,8 +83,9 @@ class LocalRuntime(Runtime):
             arguments = calls_of(model, call)
         except BadInput as refusal:
             return Failed(FailedKind.INVALID, refusal.message, field=refusal.field)
-        if self.pool.busy:
-            return _busy(self.pool.retry_after_s)
+        pool = self._pool_of(model)
+        if pool.busy:
+            return _busy(pool.retry_after_s)
         await on_commit()
         await self._sweep()
         stem = self._scratch_dir / f"{_PREFIX}{uuid.uuid4().hex}"
@@ -114,7 +120,10 @@ class LocalRuntime(Runtime):
 
     async def close(self) -> None:
         """Kill the worker processes."""
-        await self.pool.close()
+        await asyncio.gather(self.pool.close(), self.large_pool.close())
+
+    def _pool_of(self, model: LocalModel) -> Pool:
+        return self.large_pool if model.own_pool else self.pool
 
     def _given(self, model: LocalModel, scratch: str) -> dict[str, Any]:
         machine = {**self._machine, "scratch": scratch}
@@ -123,7 +132,7 @@ class LocalRuntime(Runtime):
     async def _run(self, name: str, model: LocalModel, task: Task, on_progress: Callable[[float], None]) -> Outcome:
         deadline_s = model.deadline_s * len(task.calls)
         try:
-            reply = await self.pool.run(task, deadline_s=deadline_s, on_progress=on_progress)
+            reply = await self._pool_of(model).run(task, deadline_s=deadline_s, on_progress=on_progress)
         except PoolBusy as busy:
             return _busy(busy.retry_after_s)
         except WorkerLost as lost:

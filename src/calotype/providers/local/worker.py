@@ -1,8 +1,8 @@
 """The worker process: takes tasks from standard input, one at a time, and writes results as files.
 
-Started as `python -m calotype.providers.local.worker PARENT_PID MEMORY_BYTES NICENESS [MODULE …]`; the modules are
-imported at once, so that the first task does not wait for them. It ends with its parent: the kernel kills it on Linux,
-and elsewhere the end of standard input does.
+Started as `python -m calotype.providers.local.worker PARENT_PID MEMORY_BYTES NICENESS WRITTEN_ONLY [MODULE …]`; the
+modules are imported at once, so that the first task does not wait for them. It ends with its parent: the kernel kills
+it on Linux, and elsewhere the end of standard input does.
 """
 
 import contextlib
@@ -46,14 +46,14 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Serve until standard input ends."""
-    parent_pid, memory_bytes, niceness = (int(value) for value in sys.argv[1:4])
-    _confine(parent_pid, memory_bytes, niceness)
+    parent_pid, memory_bytes, niceness, written_only = (int(value) for value in sys.argv[1:5])
+    _confine(parent_pid, memory_bytes, niceness, written_only=bool(written_only))
     # whatever a library prints must not get between the frames
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     tasks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sys.stdin.buffer, tasks), daemon=True).start()
-    for name in sys.argv[4:]:
+    for name in sys.argv[5:]:
         with contextlib.suppress(Exception):  # the task that needs it will say what is wrong
             importlib.import_module(name)
     while True:
@@ -61,7 +61,7 @@ def main() -> None:
         _send(replies, reply)
 
 
-def _confine(parent_pid: int, memory_bytes: int, niceness: int) -> None:
+def _confine(parent_pid: int, memory_bytes: int, niceness: int, *, written_only: bool) -> None:
     """Bound what this process may use and tie its life to its parent's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
@@ -71,7 +71,7 @@ def _confine(parent_pid: int, memory_bytes: int, niceness: int) -> None:
     os.nice(niceness)
     os.umask(0o077)
     for limit, value in (
-        (resource.RLIMIT_AS, memory_bytes),
+        (resource.RLIMIT_DATA if written_only else resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_FSIZE, MAX_FILE_BYTES),
         (resource.RLIMIT_CORE, 0),
     ):

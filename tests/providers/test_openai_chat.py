@@ -63,6 +63,13 @@ def test_a_conversation_is_one_request_that_commits_and_no_stream_when_nobody_li
     assert one.listened == 0
 
 
+def test_a_model_may_think_for_minutes_unless_the_operator_set_a_limit() -> None:
+    (slow,) = held(completion({"content": "x"})).requests
+    (limited,) = held(completion({"content": "x"}), read_timeout_s=30).requests
+    assert (slow.read_timeout_s, slow.total_timeout_s) == (600, 1800)
+    assert (limited.read_timeout_s, limited.total_timeout_s) == (30, 1800)
+
+
 def test_a_whole_answer_is_choices_and_tokens() -> None:
     counted = {
         "prompt_tokens": 40, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 32},

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from yarl import URL
 
 from calotype.kernel.clock import Clock, SystemClock
@@ -16,6 +17,8 @@ from calotype.settings import ProviderSettings
 
 MAX_ANSWER_BYTES = 48 * 1024 * 1024
 MAX_ERROR_BYTES = 65_536
+SLOW_S, SLOW_TOTAL_S = 600.0, 1800.0
+"""The longest silence and the longest answer of a language model (`wire/providers.md §10.13`)."""
 QUICK_MS = 5_000
 """An error answer that comes sooner than this is a refusal; a later one may have been paid for."""
 
@@ -68,6 +71,16 @@ class Account:
         """Write a paid request with a JSON body."""
         encoded = msgspec.json.encode(body)
         return self._paid(path, call, {"Accept": accept, "Content-Type": "application/json"}, body=encoded)
+
+    def post_slow(self, path: str, call: Call, body: Mapping[str, Any], *, accept: str) -> HttpRequest:
+        """Write a paid request whose answer may take minutes to begin and longer to end: what thinks before it speaks.
+
+        The operator's own limit on silence holds where there is one.
+        """
+        request = self.post(path, call, body, accept=accept)
+        chosen = "read_timeout_s" in self._settings.model_fields_set
+        silence_s = request.read_timeout_s if chosen else max(request.read_timeout_s, SLOW_S)
+        return replace(request, read_timeout_s=silence_s, total_timeout_s=max(SLOW_TOTAL_S, silence_s))
 
     def form(self, path: str, call: Call, parts: Sequence[Part]) -> HttpRequest:
         """Write a paid request with a multipart body."""

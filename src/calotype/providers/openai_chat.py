@@ -62,8 +62,8 @@ def chat(account: Account, call: Call, manner: Manner) -> Steps[Outcome]:
     body = {"model": call.upstream_model, **_fields(call, manner), **manner.extra}
     if call.stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-    accept = "text/event-stream" if call.stream else "application/json"
-    request = account.post("/chat/completions", call, body, accept=accept)
+    accept = "text/event-stream, application/json" if call.stream else "application/json"
+    request = account.post_slow("/chat/completions", call, body, accept=accept)
     started_ms = account.clock.now_ms()
     answer: HttpResponse = yield Listen(request) if call.stream else request
     if not answer.ok:

@@ -38,6 +38,8 @@ USUAL_VARIABLES: dict[str, tuple[str, str, str]] = {
     "BFL_API_BASE": ("bfl", "bfl", "base_url"),
     "BFL_EU_API_BASE": ("bfl-eu", "bfl", "base_url"),
     "BFL_US_API_BASE": ("bfl-us", "bfl", "base_url"),
+    "MINIMAX_API_KEY": ("minimax", "minimax", "api_key"),
+    "MINIMAX_BASE_URL": ("minimax", "minimax", "base_url"),
     "MISTRAL_API_KEY": ("mistral", "mistral", "api_key"),
     "MISTRAL_API_BASE": ("mistral", "mistral", "base_url"),
     "AZURE_CH_API_KEY": ("azure-ch", "azure", "api_key"),

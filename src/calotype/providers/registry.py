@@ -18,6 +18,7 @@ from calotype.providers.local.diffusion import find_pipelines, model_of
 from calotype.providers.local.models import MODELS
 from calotype.providers.local.pool import Limits
 from calotype.providers.local.runtime import LocalRuntime
+from calotype.providers.minimax import MiniMax
 from calotype.providers.mistral import Mistral
 from calotype.providers.openai import OpenAI
 from calotype.providers.openrouter import OpenRouter
@@ -52,6 +53,7 @@ KINDS: dict[str, Callable[[str, ProviderSettings], Runtime]] = {
     "fal": _over_http(Fal),
     "google": _over_http(Google),
     "kie": _over_http(Kie),
+    "minimax": _over_http(MiniMax),
     "mistral": _over_http(Mistral),
     "openai": _over_http(OpenAI),
     "openrouter": _over_http(OpenRouter),

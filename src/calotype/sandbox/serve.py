@@ -12,6 +12,7 @@ from calotype.sandbox.comfyui import ComfyUI
 from calotype.sandbox.fal import Fal
 from calotype.sandbox.google import Google
 from calotype.sandbox.kie import Kie
+from calotype.sandbox.minimax import MiniMax
 from calotype.sandbox.mistral import Mistral
 from calotype.sandbox.openai import OpenAI
 from calotype.sandbox.openrouter import OpenRouter
@@ -19,6 +20,7 @@ from calotype.sandbox.openrouter import OpenRouter
 EMULATORS: dict[str, Callable[[], Emulator]] = {
     "azure": Azure,
     "bfl": Bfl,
+    "minimax": MiniMax,
     "mistral": Mistral,
     "comfyui": ComfyUI,
     "comfyui2": lambda: ComfyUI("comfyui2"),

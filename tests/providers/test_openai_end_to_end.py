@@ -150,6 +150,15 @@ def test_a_recording_is_written_down_and_charged_by_its_length(account: Account,
     assert (account.spent_micro, account.held_micro) == (825, 0)
 
 
+def test_whisper_at_a_resident_host_writes_subtitles(account: Account, upstream: Emulator) -> None:
+    uri = f"data:audio/wav;base64,{base64.b64encode(media.wav(10.0)).decode()}"
+    fields = {"audio_url": uri, "response_format": "srt"}
+    one = ended(account, Operation.TRANSCRIPTION, "whisper", fields, region=Region.EU)
+    assert one.data["srt"].startswith("1\n00:00:00,000 --> 00:00:05,000\nthe evening train leaves\n")
+    assert submissions(account)[0][1] == "scaleway"
+    assert (account.spent_micro, account.held_micro) == (600, 0)
+
+
 @pytest.mark.parametrize("listen", [False, True])
 @pytest.mark.parametrize("words", ["@status=429 @times=1 @retry_after=0", "@status=503 @times=1"])
 def test_trouble_that_passes_is_waited_out_and_charged_once(

@@ -245,4 +245,5 @@ class Submits:
         }  # fmt: skip
         if warnings:
             handle["warnings"] = list(warnings)
-        return Pending(handle, upstream_id=run.upstream_id)
+        heard = self._ears.of(member).connected  # then the first look waits for the socket's word
+        return Pending(handle, upstream_id=run.upstream_id, poll_after_s=0.02 if heard else None)

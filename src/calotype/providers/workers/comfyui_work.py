@@ -72,8 +72,9 @@ def work_of(call: Call, templates: Templates, *, seconds: Mapping[str, float]) -
             message = f"{name} must be {'an' if media[0] in 'ai' else 'a'} {media} file."
             return Failed(FailedKind.INVALID, message, field=name)
         files[name] = refs[0]
-    for name, recording in template.recordings.items():
-        if fields.get(name) is None and recording in seconds:
+    for name, recording in template.recordings.items():  # what is asked is the most: a video ends with its recording
+        asked = fields.get(name)
+        if recording in seconds and (asked is None or (isinstance(asked, int | float) and asked > seconds[recording])):
             fields[name] = seconds[recording]
     urls = loras_by_url(template, fields)
     try:

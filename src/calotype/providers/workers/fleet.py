@@ -184,13 +184,14 @@ class Fleet:
 
     @property
     def most(self) -> int:
-        """How many jobs the engine may begin.
+        """How many jobs the engine may begin: as many as there are places, and those with workers out of use.
 
-        As many again as there are places, for jobs that wait for one of the few workers that can run them, and those
-        that are with workers out of use.
+        While a place is free that those who wait cannot use, others may come before them.
         """
+        usable = [member for member in self.members.values() if member.usable]
         aside = sum(member.taken for member in self.members.values() if not member.usable)
-        return self.capacity * 2 + aside
+        passed_by = len(self._waiters) if any(member.free for member in usable) else 0
+        return self.capacity + aside + min(passed_by, self.capacity)
 
     async def run_of(self, token: str) -> Run | None:
         """Return the run of an attempt that was sent before, if it was."""
@@ -238,6 +239,7 @@ class Fleet:
             await self.refresh()
             return None
         member.taken += 1
+        self.changed()
         member.model_set, member.last_used_s = order.model_set, time.monotonic()
         return Place(member, run)
 
@@ -255,6 +257,7 @@ class Fleet:
     def wake(self) -> None:
         """Let who waits for a place look again, in the order they came."""
         waiters, self._waiters = self._waiters, []
+        self.changed()
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -262,8 +265,14 @@ class Fleet:
     async def _freed(self, within_s: float) -> bool:
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        done, _ = await asyncio.wait((waiter,), timeout=max(0.0, within_s))
-        return bool(done)
+        self.changed()
+        try:
+            done, _ = await asyncio.wait((waiter,), timeout=max(0.0, within_s))
+            return bool(done)
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+                self.changed()
 
     # -- tidying ------------------------------------------------------------------------------------------------------
 

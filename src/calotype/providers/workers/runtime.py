@@ -21,6 +21,8 @@ from calotype.providers.workers.member import Member
 LOST_REFUSED_S = 10.0
 LOST_SILENT_S = 60.0
 """How long a worker may refuse connections, or say nothing, before what it had in hand is done again elsewhere."""
+AGAIN_S = 2.0
+"""When a worker that said nothing is asked again."""
 AVOIDED = 1_000
 
 
@@ -116,7 +118,9 @@ class FleetRuntime(Runtime):
         limit_s = LOST_REFUSED_S if member.refuses else LOST_SILENT_S
         if member.silent_s >= limit_s:
             return await self.lost(handle, f"{member.worker.name} has been away for {member.silent_s:.0f} s")
-        return Failed(FailedKind.RETRY, "The worker could not be asked.", detail=member.worker.name, retry_after_s=2.0)
+        return Failed(
+            FailedKind.RETRY, "The worker could not be asked.", detail=member.worker.name, retry_after_s=AGAIN_S
+        )
 
     async def lost(self, handle: Handle, detail: str) -> Failed:
         """Give the job back to the queue: its worker does not have it any more."""

@@ -228,6 +228,23 @@ def test_after_a_refused_rate_or_maintenance_nobody_goes_before_the_pause_is_ove
     assert isinstance(next(one.submit(call())), HttpRequest)
 
 
+def test_who_waited_while_the_rate_was_refused_to_another_waits_again_or_goes_elsewhere() -> None:
+    clock = ManualClock()
+    one = provider(clock)
+    for _ in range(18):
+        next(one.submit(call()))
+    waiting, hopeless = one.submit(call()), one.submit(call())
+    assert next(waiting) == next(hopeless) == Wait(10.0)
+    clock.advance(9_000)
+    one._turnstile.close(clock.now_ms() + 10_000)
+    clock.advance(1_000)
+    assert waiting.send(None) == Wait(9.0)
+    one._turnstile.close(clock.now_ms() + 60_000)
+    with pytest.raises(StopIteration) as end:
+        hopeless.send(None)
+    assert (end.value.value.kind, end.value.value.retry_after_s) == (FailedKind.RETRY, 60.0)
+
+
 def test_a_longer_pause_that_kie_asks_for_is_kept() -> None:
     assert refused(said(429, retry_after="25")).retry_after_s == 25.0
 

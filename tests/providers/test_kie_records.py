@@ -96,6 +96,8 @@ def test_a_failed_task_is_an_end_and_never_tried_again(code: Any, text: Any, kin
     outcome = polled(job("fail", failCode=code, failMsg=text, creditsConsumed=8))
     assert isinstance(outcome, Failed) and outcome.kind is kind
     assert outcome.cost == Cost(None, "8", "kie_credit", "response"), "whether it is given back is not known"
+    free = polled(job("fail", failCode=code, failMsg=text, creditsConsumed=0))
+    assert isinstance(free, Failed) and free.cost == Cost(0, "0", "kie_credit", "response")
 
 
 def veo(flag: Any, **more: Any) -> HttpResponse:

@@ -92,15 +92,23 @@ class Kie(Provider):
             if isinstance(uploaded, Failed):
                 return uploaded
             files = uploaded
-        wait_ms = self._turnstile.wait_ms(self._clock.now_ms(), MOST_WAIT_MS)
-        if wait_ms > MOST_WAIT_MS:
-            message = "The provider limits our rate."
-            return Failed(FailedKind.RETRY, message, detail="not sent", status=429, retry_after_s=wait_ms / 1000)
-        if wait_ms:
-            yield Wait(wait_ms / 1000)
+        refused = yield from self._turn()
+        if refused is not None:
+            return refused
         body, warnings = body_of(call, files, self._called(call))
         answer: HttpResponse = yield self._create(call, body)
         return self._taken(call, answer, warnings)
+
+    def _turn(self) -> Steps[Failed | None]:
+        """Wait for a place in KIE's rate (§5.6); a wait that would be long is another route's chance."""
+        wait_ms = self._turnstile.wait_ms(self._clock.now_ms(), MOST_WAIT_MS)
+        while 0 < wait_ms <= MOST_WAIT_MS:
+            yield Wait(wait_ms / 1000)
+            wait_ms = self._turnstile.closed_ms(self._clock.now_ms())
+        if wait_ms == 0:
+            return None
+        message = "The provider limits our rate."
+        return Failed(FailedKind.RETRY, message, detail="not sent", status=429, retry_after_s=wait_ms / 1000)
 
     def _called(self, call: Call) -> str:
         """Return where KIE is to call. Music wants an address in any case: without one of ours, KIE's own (§5.4)."""

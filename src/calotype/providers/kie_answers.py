@@ -143,7 +143,8 @@ class Reader:
 
     def _unread(self, handle: Handle, answer: HttpResponse, envelope: Envelope | None) -> Failed:
         if envelope is not None and envelope.code in (404, 422):  # believed after a grace (§5.2)
-            return Failed(_GONE, "The provider does not know the task.", detail=f"{envelope.code} {envelope.text[:80]}")
+            detail = redacted(f"code {envelope.code} {envelope.text}", self._secrets)
+            return Failed(_GONE, "The provider does not know the task.", detail=detail)
         if envelope is not None and handle["family"] == "veo" and envelope.code in (400, 451, 501):
             return self._failed(FAILURES, envelope.code, envelope.text)
         refusal = self.refusal(answer)
@@ -217,7 +218,7 @@ class Reader:
     ) -> Failed:
         kind, message = meaning_of(table, code, ErrorBody(str(code), self._theme(text), text), late=False)
         detail = redacted(f"code {code} {text}", [*self._secrets, *prose])
-        if cost is not None:  # whether KIE gives the credits back is not published (§5.7): the amount alone is kept
+        if cost is not None and cost.micro:  # whether KIE gives them back is not published (§5.7): the amount is kept
             cost = msgspec.structs.replace(cost, micro=None)
         return Failed(kind, message, detail=detail, code=str(code) if code else None, status=code or None, cost=cost)
 

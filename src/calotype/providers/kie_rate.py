@@ -23,6 +23,10 @@ class Turnstile:
             self._starts.append(start_ms)
         return start_ms - now_ms
 
+    def closed_ms(self, now_ms: int) -> int:
+        """Return for how long nobody is let through, which may have begun while somebody waited."""
+        return max(0, self._closed_until_ms - now_ms)
+
     def close(self, until_ms: int) -> None:
         """Let nobody through before a moment, for the upstream said so."""
         self._closed_until_ms = max(self._closed_until_ms, until_ms)

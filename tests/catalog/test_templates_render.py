@@ -223,4 +223,4 @@ def test_infinitetalk_needs_a_piece_for_every_72_frames_after_the_first_9(second
 
 
 def test_a_recording_that_is_too_long_is_refused() -> None:
-    assert refusal("wan22-s2v@1", seconds=61) == ("seconds", "seconds must be from 1 to 60.")
+    assert refusal("wan22-s2v@1", seconds=61) == ("seconds", "seconds must be from 0.1 to 60.")

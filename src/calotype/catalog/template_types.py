@@ -134,8 +134,8 @@ class Resolution(FieldKind, frozen=True, kw_only=True, tag="resolution"):
 class Seconds(FieldKind, frozen=True, kw_only=True, tag="seconds"):
     """A length in seconds as frames: the least `step`*k + `plus` that lasts so long at `fps`.
 
-    `recording` names the field of the recording that decides where the caller gives no seconds: who runs the template
-    measures it and gives its length, for a template reads no files.
+    `recording` names the field of the recording with which the video ends at the latest: who runs the template
+    measures it and gives the shorter of its length and what was asked, for a template reads no files.
     """
 
     fps: float
@@ -260,7 +260,7 @@ class Template(Struct, frozen=True, eq=False):
 
     @property
     def recordings(self) -> dict[str, str]:
-        """Fields in seconds → the field of the recording that decides where they are left out."""
+        """Fields in seconds → the field of the recording that bounds them."""
         found = {name: field.recording for name, field in self.fields.items() if isinstance(field, Seconds)}
         return {name: recording for name, recording in found.items() if recording is not None}
 

@@ -22,7 +22,7 @@ Graph = dict[str, Any]
 Facts = dict[str, float]
 SAMPLERS = frozenset({"KSampler", "KSamplerAdvanced", "SamplerCustomAdvanced"})
 CARRIED = ("width", "height", "batch_size", "length", "seconds", "fps", "steps")
-DECIDING = frozenset({"latent_image", "video_latent", "samples", "image", "images", "video"})
+DECIDING = frozenset({"destination", "latent_image", "video_latent", "samples", "image", "images", "video"})
 """Inputs whose facts win over those of other links: what is worked on, not what it is compared with."""
 FPS = 16.0
 ROOT = "/opt/ComfyUI"

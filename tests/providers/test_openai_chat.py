@@ -181,6 +181,11 @@ def test_a_stream_asks_for_usage_shows_its_pieces_and_ends_with_the_whole() -> N
     assert outcome.usage == {"input_tokens": 12, "output_tokens": 3}
 
 
+def test_a_host_that_counts_unasked_is_not_asked() -> None:
+    mistral = Held(provider("mistral").submit(asking(stream=True)), [HEAD, chunk({"content": "a"}, "stop"), DONE])
+    assert mistral.body["stream"] is True and "stream_options" not in mistral.body
+
+
 def test_the_last_word_on_usage_counts_where_every_piece_has_one() -> None:
     counted = {"prompt_tokens": 7, "completion_tokens": 1}
     events = (chunk({"content": "a"}, usage=counted), chunk({"content": "b"}, "stop", usage=None), usage(7, 2), DONE)

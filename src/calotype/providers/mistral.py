@@ -172,5 +172,5 @@ _DOES: dict[Operation, Callable[[Account, Call], Steps[Outcome]]] = {
     Operation.TRANSCRIPTION: _transcription,
     Operation.TEXT_TO_SPEECH: _speech,
     Operation.OCR: _ocr,
-    Operation.CHAT: lambda account, call: chat(account, call, Manner(cost_of=token_cost)),
+    Operation.CHAT: lambda account, call: chat(account, call, Manner(cost_of=token_cost, asks_usage=False)),
 }

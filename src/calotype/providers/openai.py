@@ -41,10 +41,13 @@ OWN_ADDRESS: dict[str, str] = {
 AZURE = ".openai.azure.com"
 
 _MANNER = Manner(cost_of=token_cost)
+_UNASKED = Manner(cost_of=token_cost, asks_usage=False)
+UNASKED_HOSTS = frozenset({"api.mistral.ai"})
+"""Hosts that count the tokens of a stream unasked and refuse to be asked."""
 _DOES: dict[Operation, Callable[[Account, Call], Steps[Outcome]]] = {
     Operation.TEXT_TO_IMAGE: images,
     Operation.IMAGE_TO_IMAGE: images,
-    Operation.CHAT: lambda account, call: chat(account, call, _MANNER),
+    Operation.CHAT: lambda account, call: chat(account, call, _manner_of(account)),
     Operation.EMBEDDINGS: lambda account, call: embeddings(account, call, token_cost),
     Operation.TEXT_TO_SPEECH: speech,
     Operation.TRANSCRIPTION: transcription,
@@ -99,6 +102,10 @@ class OpenAI(Provider):
     def lookup(self, call: Call) -> Steps[Outcome | None]:  # noqa: ARG002
         """Cannot be done."""
         return immediately(None)
+
+
+def _manner_of(account: Account) -> Manner:
+    return _UNASKED if account.host in UNASKED_HOSTS else _MANNER
 
 
 def _address(name: str, base_url: str | None) -> str:

@@ -27,12 +27,15 @@ class Manner(Struct, frozen=True):
     """How one kind of server speaks: what every request carries, whether it takes reasoning back, what it bills.
 
     `extra` is added to each body. A server that does not know the fields of reasoning refuses them in the messages it
-    is sent; they are left out unless it `takes_reasoning`. `cost_of` reads the bill in a `usage` object.
+    is sent; they are left out unless it `takes_reasoning`. `cost_of` reads the bill in a `usage` object. Most servers
+    count the tokens of a stream only when asked to; one that always does may refuse the question (Mistral), and is not
+    asked where `asks_usage` is off.
     """
 
     cost_of: CostOf
     extra: dict[str, Any] = {}
     takes_reasoning: bool = False
+    asks_usage: bool = True
 
 
 def token_cost(usage: dict[str, Any]) -> Cost | None:
@@ -61,7 +64,7 @@ def chat(account: Account, call: Call, manner: Manner) -> Steps[Outcome]:
     """Hold a conversation's next turn."""
     body = {"model": call.upstream_model, **_fields(call, manner), **manner.extra}
     if call.stream:
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
+        body |= {"stream": True, "stream_options": {"include_usage": True}} if manner.asks_usage else {"stream": True}
     accept = "text/event-stream, application/json" if call.stream else "application/json"
     request = account.post_slow("/chat/completions", call, body, accept=accept)
     started_ms = account.clock.now_ms()

@@ -12,7 +12,8 @@ import structlog
 
 from calotype import __version__
 from calotype.accounts import Accounts
-from calotype.catalog import Catalog, Pricing
+from calotype.catalog import Catalog
+from calotype.catalog.synced import pricing_of
 from calotype.catalog.templates import Templates
 from calotype.db import Database, Sql, Store
 from calotype.db.migrate import upgrade
@@ -97,7 +98,7 @@ class App:
         self.store = open_store(settings)
         self.accounts = Accounts(self.db, self.clock)
         self.ledger = Ledger(self.db, self.clock)
-        pricing = Pricing(settings.margin_bps, dict(settings.prices), settings.credit_micro)
+        pricing = pricing_of(settings)
         found = find_pipelines(settings.data_dir / MODELS_FOLDER, settings.local.pipelines)
         self.catalog = Catalog.load(settings.cards_dir, settings.providers, pricing, map(card_of, found))
         scratch = self.store.temp_path().parent

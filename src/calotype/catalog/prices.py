@@ -8,15 +8,21 @@ from msgspec.structs import replace
 from calotype.catalog.bill import Line, bill_of, choices
 from calotype.catalog.card import Card, Route
 from calotype.catalog.rules import AnyRule, Minute
+from calotype.catalog.unit_prices import UnitPrice
 from calotype.kernel.money import ceil_div, usd
 
 
 class Pricing(Struct, frozen=True):
-    """How costs become retail prices: the margin, explicit prices by model id, and what a credit is worth."""
+    """How costs become retail prices: the margin, explicit prices by model id, and what a credit is worth.
+
+    `synced` are costs from the price lists of upstreams, by provider and upstream model: for routes whose card names
+    none.
+    """
 
     margin_bps: int = 1000
     overrides: dict[str, int] = {}
     credit_micro: int = 30_000
+    synced: dict[tuple[str, str], UnitPrice] = {}
 
 
 class Quote(Struct, frozen=True):

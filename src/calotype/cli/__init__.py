@@ -17,6 +17,7 @@ from calotype.cli.keys import keys
 from calotype.cli.models import models
 from calotype.cli.options import DataDir, remember_data_dir
 from calotype.cli.orgs import orgs
+from calotype.cli.prices import prices
 from calotype.cli.pull import pull_, pulled
 from calotype.cli.reference import reference
 from calotype.cli.sandbox import sandbox
@@ -57,6 +58,7 @@ program.command()(generate)
 models.command("pull")(pull_)
 models.command()(pulled)
 program.add_typer(models, name="models")
+program.add_typer(prices, name="prices")
 program.add_typer(templates, name="templates")
 program.add_typer(keys, name="keys")
 program.add_typer(orgs, name="orgs")

@@ -22,6 +22,7 @@ from calotype.providers.minimax import MiniMax
 from calotype.providers.mistral import Mistral
 from calotype.providers.openai import OpenAI
 from calotype.providers.openrouter import OpenRouter
+from calotype.providers.workers.crew import FLEETS
 from calotype.settings import ProviderSettings, Settings
 
 LOCAL = "local"
@@ -58,7 +59,7 @@ KINDS: dict[str, Callable[[str, ProviderSettings], Runtime]] = {
     "openai": _over_http(OpenAI),
     "openrouter": _over_http(OpenRouter),
 }
-"""Kind → factory, for everything that settings can name; `local` is always there."""
+"""Kind → factory, for everything that settings can name; `local` and fleets of workers are always there."""
 
 
 def build_runtimes(settings: Settings, *, scratch_dir: Path) -> dict[str, Runtime]:
@@ -74,10 +75,10 @@ def build_runtimes(settings: Settings, *, scratch_dir: Path) -> dict[str, Runtim
     runtimes: dict[str, Runtime] = {LOCAL: _local(settings, scratch_dir)}
     for name, provider in settings.providers.items():
         kind = provider.kind or name
-        if kind == LOCAL and name == LOCAL:
+        if (kind == LOCAL and name == LOCAL) or (kind in FLEETS and name != LOCAL):
             continue
         if kind not in KINDS or name == LOCAL:
-            known = ", ".join(sorted(KINDS))
+            known = ", ".join(sorted({*KINDS, *FLEETS}))
             choice = f"use {LOCAL}, which is this machine's name" if name == LOCAL else f"use one of {known}"
             raise UnknownKind(f"providers.{name}.kind: {kind!r} is not a kind of provider here; {choice}")
         runtimes[name] = KINDS[kind](name, provider)

@@ -1,6 +1,5 @@
 """OpenRouter's chat, embeddings, pictures and sound: requests, privacy, bills, and its table of refusals."""
 
-from datetime import date
 from typing import Any
 
 import msgspec
@@ -14,7 +13,7 @@ from calotype.kernel.outcome import Cost, Failed, FailedKind, Output, Succeeded
 from calotype.kernel.steps import HttpRequest, HttpResponse, MaybeSent
 from calotype.providers.base import Call, Check
 from calotype.providers.openrouter import BASE_URL, OpenRouter
-from calotype.providers.openrouter_bill import ListedModel, bill
+from calotype.providers.openrouter_bill import bill
 from calotype.settings import ProviderSettings
 
 KEY = "sk-or-test-0123456789abcdef"
@@ -295,17 +294,3 @@ def test_the_account_tells_what_is_left_of_its_credit() -> None:
     body = {"data": {"total_credits": 25.5, "total_usage": 1.25}}
     assert asked(provider().check(), answer(body)) == Check(True, "ok", "24.25 USD")
     assert asked(provider().check(), answer({}, 401)).credential == "refused"
-
-
-def test_the_list_of_models_is_prices_in_micro_usd() -> None:
-    pricing = {"prompt": "0.0000005", "completion": "0.000003", "request": "0", "image": "0.001"}
-    items = [
-        {"id": "a/b", "pricing": pricing, "context_length": 1000, "expiration_date": "2027-03-31"},
-        {"id": "openrouter/auto", "pricing": {"prompt": "-1"}},
-        {"name": "nameless"},
-    ]
-    assert asked(provider().models(), answer({"data": items})) == (
-        ListedModel("a/b", 500_000, 3_000_000, 0, 1_000, 1000, date(2027, 3, 31)),
-        ListedModel("openrouter/auto"),
-    )
-    assert asked(provider().models(), answer({}, 500)) == ()

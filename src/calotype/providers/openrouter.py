@@ -19,7 +19,7 @@ from calotype.providers.errors import Meaning
 from calotype.providers.openai_account import Account
 from calotype.providers.openai_chat import Manner, chat
 from calotype.providers.openai_embeddings import embeddings
-from calotype.providers.openrouter_bill import ListedModel, bill, listed, usd
+from calotype.providers.openrouter_bill import bill, usd
 from calotype.providers.openrouter_media import heard, pictures, spoken
 from calotype.providers.openrouter_videos import looked, started
 from calotype.settings import ProviderSettings
@@ -160,11 +160,6 @@ class OpenRouter(Provider):
         used = usd(data.get("total_usage")) if isinstance(data, dict) else None
         left = None if bought is None or used is None else f"{bought - used:.2f} USD"
         return Check.of(answer.status, left)
-
-    def models(self) -> Steps[tuple[ListedModel, ...]]:
-        """Ask for the list of models and their prices (§6.5); empty where it cannot be had."""
-        answer: HttpResponse = yield self._account.get("/models")
-        return listed(answer.json()) if answer.ok else ()
 
 
 _ASKING = Call("", 0, "", Operation.TEXT_TO_VIDEO, "", {})

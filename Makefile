@@ -57,7 +57,7 @@ lock: ## Resolve the requirements again
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(LOCK) --group build -o requirements/run.lock
 	@$(LOCK) --extra local --group build -o requirements/local.lock
-	@$(LOCK) --extra local --group build --group test --group lint -o requirements/dev.lock
+	@$(LOCK) --extra local --extra diffusers --extra openvino --group build --group test --group lint -o requirements/dev.lock
 
 clean: ## Remove what the tasks made, .venv included
 	@rm -rf $(VENV) demo-output dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench

@@ -9,6 +9,7 @@ from calotype.catalog.synced import pricing_of
 from calotype.cli.options import DataDir, Json, settings_for
 from calotype.cli.terminal import answer, facts, table
 from calotype.kernel.errors import Code, Problem
+from calotype.kernel.generation import KeyClass
 from calotype.kernel.money import usd
 from calotype.providers.available import MODELS_FOLDER, Available
 from calotype.providers.local.diffusion import card_of, find_pipelines
@@ -135,9 +136,10 @@ def _here(card: Card, available: Available) -> str:
 
 
 def _first(card: Card, available: Available) -> Route | None:
-    """Return the route whose price is shown: one that can run here, else any that has a price."""
+    """Return the route whose price is shown: one that can run here, and that paying callers reach, where there is one."""
     priced = [route for route in card.routes if route.priced]
-    return next((route for route in priced if route.runs(available)), priced[0] if priced else None)
+    priced.sort(key=lambda route: (not route.runs(available), KeyClass.PAID not in route.key_classes))
+    return priced[0] if priced else None
 
 
 def _rates(card: Card, route: Route, pricing: Pricing) -> tuple[Rate, ...]:

@@ -17,9 +17,7 @@ from calotype.cli.worker_facts import WorkerFacts
 templates = typer.Typer(help="Templates: the graphs that ComfyUI workers run.", no_args_is_help=True)
 
 Worker = Annotated[str | None, typer.Option("--worker", metavar="URL", help="A ComfyUI server to ask.")]
-Token = Annotated[
-    str | None, typer.Option("--token", envvar="CALOTYPE_WORKER_TOKEN", help="What a proxy before the worker wants.")
-]
+Token = Annotated[str | None, typer.Option("--token", help="What a proxy before the worker wants.")]
 
 
 @templates.command("list")
@@ -55,6 +53,9 @@ def check_(
         good = "whole" if worker is None else "can run"
         rows = [(name, "lacks " + ", ".join(lacks) if lacks else good) for name, lacks in lacking.items()]
         table(("TEMPLATE", "RESULT"), rows)
+        for one in chosen:
+            if one.manifest.acknowledge:
+                say(f"{one.ref}: its weights come under {one.manifest.licence}; keeping to that is yours.")
     if ref is not None and lacking[chosen[0].ref]:
         raise typer.Exit(1)
 

@@ -136,7 +136,7 @@ def _here(card: Card, available: Available) -> str:
 
 
 def _first(card: Card, available: Available) -> Route | None:
-    """Return the route whose price is shown: one that can run here, and that paying callers reach, where there is one."""
+    """Return the route whose price is shown, if possible one that can run here and that paying callers reach."""
     priced = [route for route in card.routes if route.priced]
     priced.sort(key=lambda route: (not route.runs(available), KeyClass.PAID not in route.key_classes))
     return priced[0] if priced else None

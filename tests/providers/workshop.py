@@ -96,7 +96,10 @@ output = "image"
 price = { unit = "image", micro = 10_000 }
 [cards.input]
 required = ["prompt"]
-properties = { prompt = { type = "string" }, image_url = { type = "string", x-media = "image" } }
+[cards.input.properties]
+prompt = { type = "string" }
+image_url = { type = "string", x-media = "image" }
+seconds = { type = "number" }
 [cards.example]
 prompt = "x"
 [[cards.routes]]

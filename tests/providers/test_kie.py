@@ -31,7 +31,6 @@ from calotype.kernel.steps import FileRef, HttpRequest, HttpResponse, NotSent, P
 from calotype.providers.base import Idempotency, MediaInputs
 from calotype.providers.kie import Kie
 from calotype.providers.kie_calls import bases
-from calotype.providers.kie_rate import Turnstile
 from calotype.settings import ProviderSettings
 
 # -- create -----------------------------------------------------------------------------------------------------------
@@ -200,20 +199,21 @@ def test_eighteen_creates_go_at_once_and_the_next_waits_for_the_window() -> None
         assert isinstance(next(one.submit(call())), HttpRequest)
     clock.advance(4_000)
     steps = one.submit(call())
-    assert next(steps) == Wait(6.0)
+    assert next(steps) == Wait(7.0)
     assert isinstance(steps.send(None), HttpRequest)
 
 
-def test_a_call_that_would_wait_too_long_is_offered_elsewhere() -> None:
-    turnstile = Turnstile()
-    waits = [turnstile.wait_ms(0, 30_000) for _ in range(18 * 5)]
-    assert [waits[n * 18] for n in range(5)] == [0, 10_000, 20_000, 30_000, 40_000]
-    assert turnstile.wait_ms(0, 30_000) == 40_000, "a refused call takes no place"
-    one = provider()
-    one._turnstile = turnstile
-    one._clock = ManualClock(0)
+def test_everything_that_may_be_in_progress_finds_a_place_and_more_is_offered_elsewhere() -> None:
+    clock = ManualClock()
+    one = provider(clock)
+    steps = [next(one.submit(call())) for _ in range(Kie.max_in_progress)]
+    assert [step for step in steps[::18] if isinstance(step, Wait)] == [Wait(11.0 * n) for n in range(1, 6)]
+    for _ in range(8):
+        next(one.submit(call()))
     outcome = end_of(one.submit(call()))
-    assert (outcome.kind, outcome.status, outcome.retry_after_s) == (FailedKind.RETRY, 429, 40.0)
+    assert (outcome.kind, outcome.status, outcome.retry_after_s) == (FailedKind.RETRY, 429, 66.0)
+    clock.advance(11_000)
+    assert next(one.submit(call())) == Wait(55.0), "a refused call took no place"
 
 
 @pytest.mark.parametrize(("code", "pause_s"), [(429, 10.0), (455, 60.0)])
@@ -234,15 +234,15 @@ def test_who_waited_while_the_rate_was_refused_to_another_waits_again_or_goes_el
     for _ in range(18):
         next(one.submit(call()))
     waiting, hopeless = one.submit(call()), one.submit(call())
-    assert next(waiting) == next(hopeless) == Wait(10.0)
-    clock.advance(9_000)
+    assert next(waiting) == next(hopeless) == Wait(11.0)
+    clock.advance(10_000)
     one._turnstile.close(clock.now_ms() + 10_000)
     clock.advance(1_000)
     assert waiting.send(None) == Wait(9.0)
-    one._turnstile.close(clock.now_ms() + 60_000)
+    one._turnstile.close(clock.now_ms() + 61_000)
     with pytest.raises(StopIteration) as end:
         hopeless.send(None)
-    assert (end.value.value.kind, end.value.value.retry_after_s) == (FailedKind.RETRY, 60.0)
+    assert (end.value.value.kind, end.value.value.retry_after_s) == (FailedKind.RETRY, 61.0)
 
 
 def test_a_longer_pause_that_kie_asks_for_is_kept() -> None:

@@ -129,7 +129,6 @@ def test_veos_other_flags_are_waited_out(flag: Any) -> None:
         (said(400, "Your prompt was flagged by Website as violating content policies."), FailedKind.MODERATED),
         (said(451, "Failed to fetch the image."), FailedKind.INVALID),
         (said(501, "Failed"), FailedKind.UPSTREAM),
-        (said(422, "record is null"), FailedKind.GONE),
         (said(500, "oops"), FailedKind.RETRY),
     ],
 )
@@ -194,8 +193,6 @@ def test_music_fails_by_its_status(status: str, more: dict[str, Any], kind: Fail
 @pytest.mark.parametrize(
     ("response", "kind"),
     [
-        (said(422, "recordInfo is null"), FailedKind.GONE),
-        (said(404, "Not Found"), FailedKind.GONE),
         (said(401), FailedKind.AUTH),
         (said(402), FailedKind.QUOTA),
         (said(408), FailedKind.RETRY),
@@ -214,6 +211,17 @@ def test_a_look_that_fails_ends_no_task(family: str, response: HttpResponse, kin
     outcome = polled(response, family)
     assert isinstance(outcome, Failed) and outcome.kind is kind
     assert outcome.retry_after_s == (7.0 if "retry-after" in response.headers else None)
+
+
+@pytest.mark.parametrize("family", ["jobs", "veo", "music"])
+@pytest.mark.parametrize("response", [said(422, "recordInfo is null"), said(404, "Not Found")])
+def test_a_record_that_is_not_there_is_believed_after_half_a_minute(family: str, response: HttpResponse) -> None:
+    clock = ManualClock()
+    clock.advance(29_999)
+    assert isinstance(polled(response, family, clock), Pending)
+    clock.advance(1)
+    outcome = polled(response, family, clock)
+    assert isinstance(outcome, Failed) and outcome.kind is FailedKind.GONE
 
 
 def test_kie_stops_nothing_and_knows_nothing_by_our_token() -> None:

@@ -37,8 +37,11 @@ from calotype.settings import ProviderSettings
 
 CREATE_TIMEOUT_S = 30.0
 POLL_TIMEOUT_S = 15.0
-MOST_WAIT_MS = 30_000
-"""A call that would wait longer than this for KIE's rate limit is offered to another route first."""
+MOST_WAIT_MS = 60_000
+"""A call that would wait longer than this for KIE's rate is offered to another route, or later.
+
+All that may be in progress at once (`max_in_progress`) find a place sooner: a long queue loses no job to the rate.
+"""
 MAINTENANCE_MS = 60_000
 _PICTURES = frozenset({Operation.TEXT_TO_IMAGE, Operation.IMAGE_TO_IMAGE})
 _FROM_PICTURES = frozenset({Operation.IMAGE_TO_IMAGE, Operation.IMAGE_TO_VIDEO})

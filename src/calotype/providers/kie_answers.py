@@ -24,6 +24,8 @@ POLICY_WORDS = re.compile(
     r"policy|policies|sensitive|nsfw|moderat|flagged|prohibited|unsafe|\bminors?\b|prominent people", re.IGNORECASE
 )
 """By these a text is one of content policy (§5.7); settings add further words."""
+RECORD_GRACE_MS = 30_000
+"""How long a new task may have no record (§5.2)."""
 CALLBACK_GRACE_MS = 600_000
 """How long music may still be made after KIE could not tell us about a part of it."""
 _THEMES = (
@@ -129,7 +131,7 @@ class Reader:
         """Return where a task stands. Only KIE's own word about the task ends it; a read that fails does not."""
         envelope = envelope_of(answer)
         if envelope is None or not envelope.ok:
-            return self._unread(handle, answer, envelope)
+            return self._unread(handle, answer, envelope, now_ms)
         data = envelope.data
         if not isinstance(data, dict):
             return Failed(_RETRY, _UNREADABLE, detail="the record is empty")
@@ -141,8 +143,10 @@ class Reader:
             case _:
                 return self._job(handle, data)
 
-    def _unread(self, handle: Handle, answer: HttpResponse, envelope: Envelope | None) -> Failed:
-        if envelope is not None and envelope.code in (404, 422):  # believed after a grace (§5.2)
+    def _unread(self, handle: Handle, answer: HttpResponse, envelope: Envelope | None, now_ms: int) -> Outcome:
+        if envelope is not None and envelope.code in (404, 422):
+            if now_ms - handle["at_ms"] < RECORD_GRACE_MS:
+                return Pending(handle)
             detail = redacted(f"code {envelope.code} {envelope.text}", self._secrets)
             return Failed(_GONE, "The provider does not know the task.", detail=detail)
         if envelope is not None and handle["family"] == "veo" and envelope.code in (400, 451, 501):

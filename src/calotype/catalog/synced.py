@@ -35,7 +35,7 @@ def read(data_dir: Path) -> tuple[UnitPrice, ...]:
     except FileNotFoundError:
         return ()
     except msgspec.MsgspecError as error:
-        raise CardError(FILE, "prices", f"cannot be read: {error}; run calotype prices sync again") from None
+        raise CardError(FILE, "prices", f"cannot be read: {error}; calotype prices sync writes it anew") from None
 
 
 def write(data_dir: Path, prices: Iterable[UnitPrice]) -> Path:
@@ -53,12 +53,16 @@ def write(data_dir: Path, prices: Iterable[UnitPrice]) -> Path:
     return path
 
 
-def pricing_of(settings: Settings) -> Pricing:
-    """Return how costs become prices under these settings.
+def pricing_of(settings: Settings, kept: Iterable[UnitPrice] | None = None) -> Pricing:
+    """Return how costs become prices under these settings; `kept` stands for the file.
 
     A price that was read from another address than the provider's present one does not count.
+
+    Raises:
+        CardError: the file is not ours.
+
     """
     bases = {name: provider.base_url or "" for name, provider in settings.providers.items()}
-    synced = {(one.provider, one.upstream): one for one in read(settings.data_dir)}
+    synced = {(one.provider, one.upstream): one for one in (read(settings.data_dir) if kept is None else kept)}
     live = {key: one for key, one in synced.items() if bases.get(one.provider) == one.base_url}
     return Pricing(settings.margin_bps, dict(settings.prices), settings.credit_micro, live)

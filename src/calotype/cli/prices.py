@@ -9,7 +9,7 @@ import typer
 from msgspec import Struct
 from msgspec.structs import replace
 
-from calotype.catalog import Catalog, Pricing, Route
+from calotype.catalog import CardError, Catalog, Pricing, Route
 from calotype.catalog.build import SANDBOX
 from calotype.catalog.synced import FILE, pricing_of, read, write
 from calotype.catalog.unit_prices import UnitPrice
@@ -64,15 +64,24 @@ def sync(
     if not asked:
         known = " or ".join(sorted(PRICE_LISTS))
         raise Failure(f"No provider with a price list is set up: set an api_key for {known}.")
-    bare = pricing_of(settings)
+    before = _kept(settings)
+    bare = pricing_of(settings, before)
     catalog = Catalog.load(settings.cards_dir, settings.providers, replace(bare, synced={}))
     lists = asyncio.run(_read_all(settings, asked, catalog))
     rows = _rows(settings, catalog, bare, lists)
     kept = [row.price for row in rows if row.price is not None and row.state in ("new", "changed", "same")]
-    others = [one for one in read(settings.data_dir) if one.provider not in asked]
+    others = [one for one in before if one.provider not in asked]
     if not dry_run:
         write(settings.data_dir, [*others, *kept])
     _show(settings, rows, dry_run=dry_run, as_json=as_json)
+
+
+def _kept(settings: Settings) -> tuple[UnitPrice, ...]:
+    try:
+        return read(settings.data_dir)
+    except CardError as error:
+        say(f"What was kept before counts for nothing: {error}")
+        return ()
 
 
 async def _read_all(settings: Settings, asked: dict[str, Source], catalog: Catalog) -> dict[str, PriceList]:

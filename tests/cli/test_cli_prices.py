@@ -17,10 +17,17 @@ Cli = Callable[..., Done]
 
 
 @pytest.fixture(scope="module")
-def emulators() -> Iterator[dict[str, str]]:
+def fal() -> Iterator[Fal]:
+    emulator = Fal()
+    with on_a_thread(emulator):
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def emulators(fal: Fal) -> Iterator[dict[str, str]]:
     """Return the variables that lead to running emulators."""
-    fal, openrouter = Fal(), OpenRouter()
-    with on_a_thread(fal), on_a_thread(openrouter):
+    openrouter = OpenRouter()
+    with on_a_thread(openrouter):
         yield fal.environment() | openrouter.environment()
 
 
@@ -105,3 +112,15 @@ def test_trouble_is_one_sentence_without_the_key(cli: Cli, emulators: dict[str, 
     assert refused.returncode == 1 and "401" in refused.stderr and "secret-5f0c" not in refused.stderr
     gone = cli("prices", "sync", FAL_KEY="a:b", CALOTYPE_PROVIDERS__FAL__BASE_URL="http://127.0.0.1:9/queue")
     assert gone.returncode == 1 and "cannot be reached" in gone.stderr and "Traceback" not in gone.stderr
+
+
+def test_one_name_that_a_list_refuses_does_not_hide_the_others(cli: Cli, emulators: dict[str, str], fal: Fal) -> None:
+    fal.settings["strict"] = 1
+    try:
+        named = {"CALOTYPE_PROVIDERS__FAL__MODELS": '{"krea-2": "me/unknown"}'}
+        done = cli("prices", "sync", "--json", "--dry-run", **emulators, **named)
+    finally:
+        fal.reset()
+    found = rows(json.loads(done.stdout))
+    assert found["me/unknown"]["why"] == "the list refuses it with status 404"
+    assert found["fal-ai/flux/dev"]["state"] == "new"

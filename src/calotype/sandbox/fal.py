@@ -41,7 +41,7 @@ class Fal(Emulator):
         "queue.fal.run": "/queue", "fal.run": "/run", "rest.fal.ai": "/rest", "rest.alpha.fal.ai": "/rest",
         "v3.fal.media": "/cdn", "api.fal.ai": "/platform",
     }  # fmt: skip
-    defaults: ClassVar = {"polls": 2, "work_s": 0, "queue_s": 0}
+    defaults: ClassVar = {"polls": 2, "work_s": 0, "queue_s": 0, "strict": 0}
 
     def __init__(self) -> None:
         self.works: dict[str, Work] = {}
@@ -210,7 +210,10 @@ class Fal(Emulator):
         asked = [one for value in request.query_params.getlist("endpoint_id") for one in value.split(",") if one]
         if not 1 <= len(asked) <= 50:
             return _platform_refusal("validation_error", "endpoint_id: between 1 and 50 values are required", 400)
-        return reply({"prices": prices_of(asked), "next_cursor": None, "has_more": False})
+        listed = prices_of(asked)
+        if self.settings["strict"] and len(listed) < len(set(asked)):
+            return _platform_refusal("not_found", "Endpoint not found", 404)
+        return reply({"prices": listed, "next_cursor": None, "has_more": False})
 
     async def _billing(self, request: Request) -> Response:
         """Answer the balance; keys that begin with `admin` may see it."""

@@ -19,6 +19,7 @@ from PIL import Image
 from calotype.sandbox import media
 from calotype.sandbox.ed25519 import SigningKey
 from calotype.sandbox.fal import Fal
+from calotype.sandbox.fal_endpoints import ENDPOINTS
 
 HEADERS = {"Authorization": "Key sandbox:key"}
 FLUX = "/queue/fal-ai/flux/dev"
@@ -242,3 +243,60 @@ def test_media_are_real() -> None:
         assert sum(1 for _ in film.decode(video=0)) == media.FPS
     with av.open(io.BytesIO(media.wav(0.5))) as sound:
         assert sum(frame.samples for frame in sound.decode(audio=0)) == media.RATE_HZ // 2
+
+
+@pytest.mark.parametrize("endpoint", sorted(ENDPOINTS))
+async def test_an_endpoint_names_every_field_it_cannot_do_without(http: httpx2.AsyncClient, endpoint: str) -> None:
+    answer = await ended(http, f"/queue/{endpoint}", seed=1)
+    what = ENDPOINTS[endpoint]
+    wanted = [*what.required, *what.either[:1]]
+    assert answer.status_code == 422
+    assert [detail["loc"] for detail in answer.json()["detail"]] == [["body", name] for name in wanted]
+    assert {detail["type"] for detail in answer.json()["detail"]} == {"missing"}
+
+
+async def test_trouble_for_so_many_times_counts_a_request_whose_files_were_uploaded_again(
+    fal: Fal, http: httpx2.AsyncClient
+) -> None:
+    fields = {"prompt": "x @status=503 @times=1"}
+    first = await http.post("/queue/fal-ai/flux-kontext/dev", json={**fields, "image_url": "https://a.example/1.png"})
+    second = await http.post("/queue/fal-ai/flux-kontext/dev", json={**fields, "image_url": "https://a.example/2.png"})
+    assert (first.status_code, second.status_code) == (503, 200)
+
+
+async def test_every_kind_of_model_makes_what_it_should(http: httpx2.AsyncClient) -> None:
+    async def made(endpoint: str, **fields: Any) -> dict[str, Any]:
+        body: dict[str, Any] = (await ended(http, f"/queue/{endpoint}", **fields)).json()
+        return body
+
+    link = "https://example.com/a"
+    assert set(await made("fal-ai/flux/dev", prompt="x")) == {
+        "images", "timings", "seed", "has_nsfw_concepts", "prompt",
+    }  # fmt: skip
+    assert set(await made("fal-ai/recraft/v3/text-to-image", prompt="x")) == {"images"}
+    assert "mask_image" in await made("fal-ai/birefnet/v2", image_url=link, output_mask=True)
+    assert (await made("fal-ai/minimax/speech-02-hd", text="x"))["duration_ms"] == 1000
+    cloned = await made("fal-ai/minimax/voice-clone", audio_url=link, text="hello")
+    assert set(cloned) == {"custom_voice_id", "audio"}
+    assert set(await made("fal-ai/minimax/voice-clone", audio_url=link)) == {"custom_voice_id"}
+    assert set(await made("fal-ai/flux-pro-trainer", data_url=link, finetune_comment="x")) == {"finetune_id"}
+    assert (await made("fal-ai/any-llm", prompt="x", reasoning=True))["reasoning"]
+
+
+async def test_what_is_billed_is_counted_in_the_unit_of_the_price(http: httpx2.AsyncClient) -> None:
+    async def units(endpoint: str, **fields: Any) -> str:
+        return (await ended(http, f"/queue/{endpoint}", **fields)).headers["x-fal-billable-units"]
+
+    assert await units("fal-ai/minimax/speech-02-hd", text="x" * 250) == "0.25"
+    assert await units("fal-ai/flux-lora-fast-training", images_data_url="https://a.example/z", steps=500) == "0.5"
+    assert await units("fal-ai/veo3", prompt="x", duration="2") == "2"
+    assert await units("fal-ai/flux-pro/v1.1", prompt="x", num_images=3) == "3"
+
+
+async def test_a_webhook_comes_with_the_last_look_where_looks_are_counted(fal: Fal, http: httpx2.AsyncClient) -> None:
+    target = "http://127.0.0.1:9/hook"
+    made = (await http.post(f"{FLUX}?fal_webhook={target}", json={"prompt": "x @polls=3"})).json()
+    for _ in range(3):
+        assert (await http.get(made["status_url"])).status_code == 202
+    assert fal.webhooks.sent == [] and not fal.works[made["request_id"]].done
+    assert (await http.get(made["status_url"])).status_code == 200

@@ -81,7 +81,7 @@ class Fal(Provider):
             return Failed(FailedKind.GONE, "The provider keeps such files at public addresses, where PHI must not be.")
         fields = upstream_input(call.input)
         if call.operation is Operation.CHAT:
-            said = prompted(fields)
+            said = prompted(fields, pictures=call.upstream_model.endswith("/vision"))
             if isinstance(said, Failed):
                 return said
             fields = said

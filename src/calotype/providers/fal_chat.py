@@ -13,10 +13,10 @@ SYSTEM = frozenset({"system", "developer"})
 SPEAKERS = {"user": "User", "assistant": "Assistant"}
 
 
-def prompted(fields: dict[str, Any]) -> dict[str, Any] | Failed:
+def prompted(fields: dict[str, Any], *, pictures: bool = False) -> dict[str, Any] | Failed:
     """Return a conversation as fal takes it: its last words or all of it as `prompt`, what guides it apart.
 
-    Pictures are only taken where the caller named `image_urls` itself: they have an endpoint of their own.
+    `pictures` says that this endpoint sees: those of the messages become `image_urls`.
     """
     said = {name: value for name, value in fields.items() if name not in ASIDE}
     if refused := next((name for name in sorted(NEVER) if fields.get(name) not in (None, [], "none")), None):
@@ -26,16 +26,23 @@ def prompted(fields: dict[str, Any]) -> dict[str, Any] | Failed:
     messages = said.pop("messages", None)
     if messages is None:
         return said
-    guidance: list[tuple[str, str]] = []
+    guidance: list[str] = []
     turns: list[tuple[str, str]] = []
+    seen: list[str] = []
     for message in messages:
-        text = _text(message.get("content"))
+        parts = _parts(message.get("content"))
         role = message.get("role")
-        if text is None or role not in SYSTEM | SPEAKERS.keys():
-            return Failed(FailedKind.GONE, "The provider takes only words here.", field="messages")
-        (guidance if role in SYSTEM else turns).append((role, text))
+        if parts is None or role not in SYSTEM | SPEAKERS.keys() or (parts[1] and not pictures):
+            return Failed(FailedKind.GONE, "The provider takes no such messages for this model.", field="messages")
+        seen += parts[1]
+        if role in SYSTEM:
+            guidance.append(parts[0])
+        else:
+            turns.append((role, parts[0]))
     if guidance:
-        said.setdefault("system_prompt", "\n\n".join(text for _, text in guidance))
+        said.setdefault("system_prompt", "\n\n".join(guidance))
+    if seen:
+        said["image_urls"] = [*said.get("image_urls", []), *seen]
     if len(turns) == 1 and turns[0][0] == "user":
         return {**said, "prompt": turns[0][1]}
     lines = [f"{SPEAKERS[role]}: {text}" for role, text in turns]
@@ -67,9 +74,19 @@ def ignored(fields: dict[str, Any]) -> tuple[str, ...]:
     return tuple(f"{name} has no effect on this model here" for name in unheard)
 
 
-def _text(content: Any) -> str | None:
-    """Return the words of a message; None where it is more than words."""
-    if isinstance(content, list):
-        texts = [part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)]
-        return "\n".join(texts) if len(texts) == len(content) else None
-    return content if isinstance(content, str) else None
+def _parts(content: Any) -> tuple[str, list[str]] | None:
+    """Return the words of a message and the addresses of its pictures; None where it holds anything else."""
+    if isinstance(content, str):
+        return content, []
+    texts: list[str] = []
+    pictures: list[str] = []
+    for part in content if isinstance(content, list) else [None]:
+        picture = part.get("image_url") if isinstance(part, dict) else None
+        url = picture.get("url") if isinstance(picture, dict) else picture
+        if isinstance(part, dict) and isinstance(part.get("text"), str):
+            texts.append(part["text"])
+        elif isinstance(url, str):
+            pictures.append(url)
+        else:
+            return None
+    return "\n".join(texts), pictures

@@ -1,10 +1,9 @@
 """A model server that Calotype can use as a worker (docs/workers.md), with the standard library alone.
 
-Start it with `WORKER_TOKEN=secret python examples/http_worker.py --port 9000` and add it with
+Start it with `WORKER_TOKEN=secret WORKER_PORT=9000 python examples/http_worker.py` and add it with
 `calotype workers add painter http://127.0.0.1:9000 --kind http --auth-env WORKER_TOKEN`. Replace `make` by your model.
 """
 
-import argparse
 import json
 import os
 import struct
@@ -117,6 +116,5 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    options = argparse.ArgumentParser()
-    options.add_argument("--port", type=int, default=9000)
-    ThreadingHTTPServer(("127.0.0.1", options.parse_args().port), Handler).serve_forever()
+    address = ("127.0.0.1", int(os.environ.get("WORKER_PORT", "9000")))
+    ThreadingHTTPServer(address, Handler).serve_forever()

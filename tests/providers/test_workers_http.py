@@ -37,8 +37,8 @@ class Example:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        command = [sys.executable, str(EXAMPLE), "--port", str(self.port)]
-        environment = {**os.environ, "WORKER_TOKEN": TOKEN}
+        command = [sys.executable, str(EXAMPLE)]
+        environment = {**os.environ, "WORKER_TOKEN": TOKEN, "WORKER_PORT": str(self.port)}
         self._process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
         end_s = time.monotonic() + 20
         while True:

@@ -26,6 +26,7 @@ from calotype.cli.templates import templates
 from calotype.cli.terminal import Failure, say
 from calotype.cli.upkeep import db, ledger, media, secrets
 from calotype.cli.webhooks import webhooks
+from calotype.cli.workers import workers
 from calotype.telemetry import configure_logs
 
 __all__ = ["main"]
@@ -65,6 +66,7 @@ program.add_typer(orgs, name="orgs")
 program.add_typer(credits_, name="credits")
 program.add_typer(jobs, name="jobs")
 program.add_typer(webhooks, name="webhooks")
+program.add_typer(workers, name="workers")
 program.add_typer(ledger, name="ledger")
 program.add_typer(media, name="media")
 program.add_typer(secrets, name="secrets")

@@ -21,6 +21,7 @@ from calotype.cli.errors import sentence
 from calotype.cli.neighbour import engine_runs, running
 from calotype.cli.options import DataDir, Json, settings_for
 from calotype.cli.terminal import answer, table
+from calotype.cli.workers import worker_checks
 from calotype.db import Store, migrate
 from calotype.db.connection import open_engine, store_of
 from calotype.media.backends import open_store
@@ -68,6 +69,8 @@ def doctor(
     for one in known:
         name = f"provider {one.provider}" if one.number == 1 else f"provider {one.provider} #{one.number}"
         findings.append(Finding(name, one.usable and one.credential != "refused", one.sentence, one.warning))
+    if not offline:
+        findings += [Finding(name, True, found, not well) for name, well, found in worker_checks(settings)]
     missing: tuple[Missing, ...] = ()
     try:
         running, missing = local_models(settings)

@@ -209,7 +209,7 @@ class Fleet:
             for member in ranked(members, order, avoid):
                 if (found := await self._reserve(member, order, token)) is not None:
                     return found
-            failure = none_fits(members, order, self.provider)
+            failure = none_fits(list(self.members.values()), order, self.provider)  # the list may be newer now
             if not failure.requeue or not await self._freed(until_s - time.monotonic()):
                 return failure
 

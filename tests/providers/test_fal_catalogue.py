@@ -176,3 +176,15 @@ def test_weights_and_their_configuration_are_both_delivered(world: World) -> Non
     body = world.runs["fal-ai/flux-lora-fast-training"].body
     assert httpx2.get(body["diffusers_lora_file"]["url"]).content == b"weights"
     assert httpx2.get(body["config_file"]["url"]).json() == {}
+
+
+def test_a_client_of_openai_asks_for_size_and_number_in_its_own_words(world: World) -> None:
+    headers = {"Authorization": f"Bearer {world.account.key()}"}
+    body = {"model": "fal-ai/flux/dev", "prompt": "a lighthouse", "size": "256x320", "n": 2}
+    with httpx2.Client(base_url=world.house.url, headers=headers, timeout=60) as http:
+        answer = http.post("/v1/images/generations", json=body)
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["data"]) == 2 and "warnings" not in answer.json()
+    sent = world.fal.submits[-1].json()
+    assert (sent["image_size"], sent["num_images"]) == ({"width": 256, "height": 320}, 2)
+    assert "size" not in sent and "n" not in sent

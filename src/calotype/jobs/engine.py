@@ -188,7 +188,7 @@ class Engine:
         problem = Problem(Code.CANCELED, "The job was canceled; nothing was charged.", retryable=False)
         settle = Settle(
             job_id=job.id, org_id=job.org_id, key_id=job.key_id, state=JobState.CANCELED, now_ms=now_ms,
-            only_from=JobState.QUEUED, problem=problem,
+            only_from=JobState.QUEUED, problem=problem, keep_input=job.plan.store_payload,
         )  # fmt: skip
         if job.state is JobState.QUEUED and await self._db.submit(settle) is Verdict.DONE:
             self._bus.changed(job.id)

@@ -109,6 +109,7 @@ class Rows:
             charged_micro=0 if delivery is None else delivery.charged_micro,
             result=None if delivery is None else _kept(job, delivery.result), problem=problem,
             artifacts=() if delivery is None else delivery.artifacts, closing=closing,
+            keep_input=job.plan.store_payload,
         )  # fmt: skip
         verdict = await self._insist(settle, job.id)
         self.payloads.pop(job.id, None)

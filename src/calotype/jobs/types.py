@@ -39,6 +39,8 @@ class JobPlan(Struct, frozen=True):
     metered: bool = True
     request_id: str = ""
     media_s: int | None = None
+    store_payload: bool = True
+    """Whether the input stays with the job after its end."""
     output: str = ""
     """What kind of file is delivered: image, video or audio; anything else is not looked at."""
     rounds: int = 2

@@ -19,6 +19,7 @@ WEBHOOK = "fal_webhook"
 START_TIMEOUTS = ("x-fal-request-start-timeout", "x-fal-request-timeout")
 """The newer name wins."""
 LIFECYCLE = "x-fal-object-lifecycle-preference"
+STORE_IO = "x-fal-store-io"
 LEAST_START_S = 0.1
 MOST_START_S = 7 * 24 * 3600.0
 
@@ -97,8 +98,11 @@ def _context(desk: Desk, x: FalExchange, caller: Caller, body: bytes, webhook: A
         changes["webhook"] = desk.door.webhook(webhook, WEBHOOK)
     if (x.header("x-fal-queue-priority") or "").lower() == "low":
         changes["priority"] = LOW
-    if (wanted_s := lifetime_s(x, LIFECYCLE)) is not None:
-        changes["retention"] = Retention(media_s=min(wanted_s, desk.bounds.media_s))
+    wanted_s = lifetime_s(x, LIFECYCLE)
+    changes["retention"] = Retention(
+        media_s=None if wanted_s is None else min(wanted_s, desk.bounds.media_s),
+        store_payload=x.header(STORE_IO) != "0",
+    )
     return msgspec.structs.replace(context, **changes)
 
 

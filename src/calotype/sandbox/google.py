@@ -193,7 +193,7 @@ class Google(Emulator):
         if not body.get("background"):
             work.polls = 0
             work.work_s = 0
-        elif uris := (body.get("webhookConfig") or {}).get("uris"):
+        elif work.work_s and (uris := (body.get("webhookConfig") or {}).get("uris")):
             task = asyncio.create_task(self._announce(work, uris[0]))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -220,9 +220,8 @@ class Google(Emulator):
         return google_work.interaction_answer(work, self._url_of(work, request, work.body.get("responseFormat") or {}))
 
     async def _announce(self, work: Work, target: str) -> None:
-        """Tell that an interaction has ended; its time is that of `work_s`, and the next look finds it done."""
+        """Tell that an interaction has ended, where time decides when it does."""
         await asyncio.sleep(work.work_s)
-        work.polls = 0
         raw = msgspec.json.encode({"type": "interaction.completed", "data": {"id": work.name}})
         self.webhooks.append((target, await asyncio.to_thread(_post, target, raw)))
 

@@ -181,9 +181,22 @@ async def test_wrong_links_are_a_mismatch_or_an_exception_that_shows_paths(http:
     assert wrong(await http.post("/prompt", json={"prompt": graph}), "dec")["type"] == "return_type_mismatch"
     for link in (["nobody", 0], ["ck", 9]):
         graph["dec"]["inputs"]["vae"] = link
-        error = wrong(await http.post("/prompt", json={"prompt": graph}), "out")
-        assert error["type"] == "exception_during_validation"
+        error = wrong(await http.post("/prompt", json={"prompt": graph}), "dec")
+        assert (error["type"], error["extra_info"]["linked_node"]) == ("exception_during_inner_validation", ["dec", 0])
         assert "/opt/ComfyUI" in error["extra_info"]["traceback"][0]
+    graph["out"]["inputs"]["images"] = ["nobody", 0]
+    error = wrong(await http.post("/prompt", json={"prompt": graph}), "out")
+    assert (error["type"], error["extra_info"]["exception_type"]) == ("exception_during_validation", "KeyError")
+
+
+async def test_choices_of_newer_classes_are_only_seen_when_they_run(http: httpx2.AsyncClient) -> None:
+    graph = {
+        "enc": {"class_type": "AudioEncoderLoader", "inputs": {"audio_encoder_name": "gone.safetensors"}},
+        "out": {"class_type": "PreviewAny", "inputs": {"source": ["enc", 0]}},
+    }
+    facts = (await entry(http, await submit(http, graph)))["status"]["messages"][-1][1]
+    assert (facts["node_type"], facts["exception_type"]) == ("AudioEncoderLoader", "FileNotFoundError")
+    assert facts["exception_message"] == "Model in folder 'audio_encoders' with filename 'gone.safetensors' not found."
 
 
 async def test_numbers_may_be_texts_and_lists_are_wrapped(http: httpx2.AsyncClient) -> None:

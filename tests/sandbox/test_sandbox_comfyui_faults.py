@@ -350,7 +350,8 @@ async def test_an_upload_keeps_its_name_unless_other_bytes_have_it(http: httpx2.
     files = {"image": ("in.png", b"a")}
     assert (await http.post("/upload/image", files=files, data={"subfolder": "../x"})).status_code == 400
     assert (await http.post("/upload/image", files=files, data={"type": "nowhere"})).status_code == 500
-    assert (await http.post("/upload/image", data={"type": "input"})).status_code == 500
+    assert (await http.post("/upload/image", data={"type": "input"})).status_code == 500, "no multipart"
+    assert (await http.post("/upload/image", files={"other": ("in.png", b"a")})).status_code == 400
 
 
 async def test_a_graph_reads_files_of_each_folder(http: httpx2.AsyncClient) -> None:

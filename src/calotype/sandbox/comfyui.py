@@ -76,7 +76,7 @@ class ComfyUI(Emulator):
     def life(self) -> Life:
         """The process as it is now; it begins with the first request."""
         if self._life is None:
-            self._life = Life(Process(self.files, self.sockets, self.settings, self.classes, self.restart))
+            self._life = Life(Process(self.files, self.sockets, self.settings, self.classes, self.models, self.restart))
         return self._life
 
     def routes(self) -> list[BaseRoute]:
@@ -317,6 +317,8 @@ class ComfyUI(Emulator):
         return self.files.view(request)
 
     async def _upload(self, request: Request) -> Response:
+        if not request.headers.get("content-type", "").startswith("multipart/"):
+            return Response("500 Internal Server Error\n\nServer got itself in trouble", 500, media_type="text/plain")
         async with request.form() as form:
             return self.files.upload(form)
 

@@ -97,7 +97,7 @@ class Files:
         """Take an upload: any bytes, under a new name where another file has it."""
         image = form.get("image")
         if not isinstance(image, UploadFile):
-            return Response(status_code=500 if image is None else 400)
+            return Response(status_code=400)
         folder = str(form.get("type", "input"))
         if folder not in FOLDERS:
             return Response(status_code=500)

@@ -14,8 +14,13 @@ from typing import Any
 from msgspec import Struct
 
 SAMPLERS = (
-    "euler", "euler_cfg_pp", "euler_ancestral", "heun", "dpm_2", "lms", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m_sde",
-    "ddpm", "lcm", "deis", "res_multistep", "er_sde", "sa_solver", "ddim", "uni_pc", "uni_pc_bh2",
+    "euler", "euler_cfg_pp", "euler_ancestral", "euler_ancestral_cfg_pp", "heun", "heunpp2", "dpm_2",
+    "dpm_2_ancestral", "lms", "dpm_fast", "dpm_adaptive", "dpmpp_2s_ancestral", "dpmpp_2s_ancestral_cfg_pp",
+    "dpmpp_sde", "dpmpp_sde_gpu", "dpmpp_2m", "dpmpp_2m_cfg_pp", "dpmpp_2m_sde", "dpmpp_2m_sde_gpu",
+    "dpmpp_2m_sde_heun", "dpmpp_2m_sde_heun_gpu", "dpmpp_3m_sde", "dpmpp_3m_sde_gpu", "ddpm", "lcm", "ipndm",
+    "ipndm_v", "deis", "res_multistep", "res_multistep_cfg_pp", "res_multistep_ancestral",
+    "res_multistep_ancestral_cfg_pp", "gradient_estimation", "gradient_estimation_cfg_pp", "er_sde", "seeds_2",
+    "seeds_3", "sa_solver", "sa_solver_pece", "ddim", "uni_pc", "uni_pc_bh2",
 )  # fmt: skip
 SCHEDULERS = (
     "simple", "sgm_uniform", "karras", "exponential", "ddim_uniform", "beta", "normal", "linear_quadratic",
@@ -50,8 +55,10 @@ MODELS: Models = {
     "model_patches": ["wan2.1_infiniteTalk_multi_fp16.safetensors"],
     "upscale_models": ["RealESRGAN_x4plus.pth"],
     "embeddings": ["easynegative.safetensors"],
-    "clip_vision": [],
-    "controlnet": [],
+    **{folder: [] for folder in (
+        "clip_vision", "classifiers", "configs", "controlnet", "custom_nodes", "diffusers", "gligen", "hypernetworks",
+        "latent_upscale_models", "photomaker", "style_models", "vae_approx",
+    )},
 }  # fmt: skip
 """What lies on a fresh worker: enough for the graphs of `wire/comfyui.md §9`."""
 
@@ -101,10 +108,14 @@ class NodeClass(Struct, frozen=True):
     def info(self, models: Models) -> dict[str, Any]:
         """Return what `/object_info/{class}` says of it."""
         shown: dict[str, dict[str, Any]] = {"required": {}}
+        flags = {"deprecated": False, "experimental": False, "api_node": False} if self.newer else {}
         for one in self.inputs.values():
             group = shown.setdefault("optional" if one.optional else "required", {})
             group[one.name] = one.config(models, newer=self.newer)
+        if self.saves:
+            shown["hidden"] = {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"}
         return {
+            **flags,
             "input": shown,
             "input_order": {group: list(inputs) for group, inputs in shown.items()},
             "output": list(self.outputs),

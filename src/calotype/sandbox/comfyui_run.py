@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from calotype.sandbox.comfyui_files import Files
-from calotype.sandbox.comfyui_nodes import NodeClass
+from calotype.sandbox.comfyui_nodes import Models, NodeClass
 from calotype.sandbox.comfyui_sockets import Sockets
 from calotype.sandbox.comfyui_work import (
     ROOT,
@@ -70,9 +70,10 @@ class Process:
 
     def __init__(
         self, files: Files, sockets: Sockets, settings: dict[str, float], classes: dict[str, NodeClass],
-        crash: Callable[[], None],
+        models: Models, crash: Callable[[], None],
     ) -> None:  # fmt: skip
-        self.files, self.sockets, self.settings, self.classes, self.crash = files, sockets, settings, classes, crash
+        self.files, self.sockets, self.settings = files, sockets, settings
+        self.classes, self.models, self.crash = classes, models, crash
         self.cache: dict[str, Made] = {}
         self.loads: list[str] = []
         self.loaded: set[str] = set()
@@ -148,6 +149,7 @@ class Run:
             # trap T1: without a client nobody is told what a cached output node had shown
             if self.made[ident].shown is not None and item.client_id is not None:
                 self._show(ident)
+                self._progress(ident, 1, 1, "finished")
             return
         self._progress(ident, 0, 1)
         self._tell("executing", {"node": ident, "display_node": ident})
@@ -173,7 +175,12 @@ class Run:
         kind = process.classes[node["class_type"]]
         for name, value in node["inputs"].items():
             spec = kind.inputs.get(name)
-            if spec is not None and spec.folder is not None and value not in process.loaded:
+            if spec is None or spec.folder is None:
+                continue
+            if value not in process.models.get(spec.folder, ()):
+                message = f"Model in folder '{spec.folder}' with filename '{value}' not found."
+                raise NodeError("FileNotFoundError", message)
+            if value not in process.loaded:
                 process.loads.append(value)
                 await process.pause(process.settings["load_s"])
                 process.loaded.add(value)

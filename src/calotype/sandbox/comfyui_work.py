@@ -8,6 +8,7 @@ media.
 import hashlib
 import io
 import json
+import posixpath
 from collections.abc import Mapping
 from typing import Any
 
@@ -132,7 +133,7 @@ def perform(
     except Escape as error:
         message = (
             "**** ERROR: Saving image outside the output folder is not allowed."
-            f"\n full_output_folder: {ROOT}/output/{error}\n         output_dir: {ROOT}/output"
+            f"\n full_output_folder: {posixpath.normpath(f'{ROOT}/output/{error}')}\n         output_dir: {ROOT}/output"
         )
         raise NodeError("Exception", message) from None
 

@@ -60,15 +60,19 @@ def length_s(body: bytes) -> float:
 
 
 def test_the_worker_route_of_krea_2_draws_for_the_shared_test_key(client: httpx2.Client, worker: ComfyUI) -> None:
-    pictures = made(client, "krea-2", prompt="a lighthouse, secretly", size="512x256", n=2, seed=3)
+    pictures = made(client, "krea-2", prompt="a lighthouse, secretly", size="512x256", n=2, seed=0)
     for kind, body in pictures:
         picture = Image.open(io.BytesIO(body))
         assert (kind, picture.size, picture.info.get("prompt")) == ("image/png", (512, 256), None)
         assert b"secretly" not in body
     assert len(pictures) == 2
     graph = worker.submits[-1].json()["prompt"]
-    assert graph["smp"]["inputs"]["seed"] == 3
+    assert graph["smp"]["inputs"]["seed"] == 0
     assert graph["lat"]["inputs"] == {"width": 512, "height": 256, "batch_size": 2}
+
+
+def test_a_seed_of_nought_is_a_seed(client: httpx2.Client) -> None:
+    assert client.post("/fal/run/krea-2", json={"prompt": "x", "seed": 0}).json()["seed"] == 0
 
 
 def test_a_paying_caller_never_reaches_a_worker(house: House, worker: ComfyUI) -> None:

@@ -85,7 +85,8 @@ def work_of(call: Call, templates: Templates, *, seconds: Mapping[str, float]) -
         )  # fmt: skip
     except RefusedField as error:
         return Failed(FailedKind.INVALID, error.message, field=error.field)
-    return Work(template, fields, files, seed_in(template, graph) or seed, order_of(template, fields, bool(urls)))
+    used = seed_in(template, graph)
+    return Work(template, fields, files, seed if used is None else used, order_of(template, fields, bool(urls)))
 
 
 def order_of(template: Template, fields: Mapping[str, Any], shared_loras: bool = False) -> Order:

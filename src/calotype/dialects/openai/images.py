@@ -40,10 +40,10 @@ class ImageOptions(Struct):
     allow_preview: bool | None = None
 
 
-class ImageRequest(ImageOptions):
+class ImageRequest(ImageOptions, kw_only=True):
     """The body of an image request, as documented; a model may take further fields of its own."""
 
-    prompt: str = ""
+    prompt: str
     n: int | None = None
     size: str | None = None
     quality: str | None = None

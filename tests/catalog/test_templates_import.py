@@ -66,6 +66,18 @@ def test_odd_graphs_are_guessed_with_notes() -> None:
     assert "No node saves a file" in guess({"1": graph["1"]}).notes[0]
 
 
+def test_words_are_found_behind_guiders_and_in_nodes_for_several_encoders() -> None:
+    graph = {
+        "a": {"class_type": "CLIPTextEncodeFlux", "inputs": {"clip_l": "x", "t5xxl": "x", "guidance": 3.5}},
+        "b": {"class_type": "CLIPTextEncode", "inputs": {"text": "blur"}},
+        "c": {"class_type": "ReferenceLatent", "inputs": {"conditioning": ["a", 0]}},
+        "d": {"class_type": "DualCFGGuider", "inputs": {"cond1": ["c", 0], "cond2": ["b", 0], "negative": ["b", 0]}},
+    }
+    fields = guess(graph).fields
+    assert fields["prompt"]["to"] == ["a.clip_l", "a.t5xxl"]
+    assert fields["negative_prompt"]["to"] == ["b.text"]
+
+
 def test_a_manifest_is_toml_whatever_stands_in_it() -> None:
     text = manifest_text('a "quoted" \\ title\n\x7f', guess({"my node": {"class_type": "SaveImage", "inputs": {}}}))
     assert 'title = "a \\"quoted\\" \\\\ title\\n\\u007f"' in text
@@ -147,4 +159,11 @@ def test_what_cannot_be_converted_says_why() -> None:
     drawn = workflow()
     drawn["nodes"][2]["mode"] = 2
     assert "nodes.4.latent_image: is linked to a node that is muted or missing" in said(drawn)
+    drawn = workflow()
+    drawn["nodes"][3]["inputs"] = [one for one in drawn["nodes"][3]["inputs"] if one["name"] != "steps"]
+    drawn["nodes"].append({"id": 12, "type": "CreateVideo", "widgets_values": [8.0], "mode": 0, "inputs": [
+        {"name": "images", "link": 8}, {"name": "audio", "link": 99}]})  # fmt: skip
+    graph = to_api("w.json", drawn, INFO)
+    assert graph["12"]["inputs"] == {"images": ["5", 0], "fps": 8.0}, "an optional input may lose its link"
+    assert graph["4"]["inputs"]["steps"] == 8
     assert "holds no node that runs" in said({"nodes": [], "links": []})

@@ -104,14 +104,18 @@ def _inputs(origin: str, drawing: _Drawing, node: dict[str, Any], info: dict[str
                 found[name] = named[name]
             if name in links:
                 found.pop(name, None)
-                _link(origin, drawing, node, name, links[name], found)
+                _link(drawing, name, links[name], found)
+                if name not in found and group == "required":
+                    where = f"nodes.{node['id']}.{name}"
+                    raise TemplateError(origin, where, "is linked to a node that is muted or missing")
     return found
 
 
-def _link(origin: str, drawing: _Drawing, node: dict[str, Any], name: str, link: int, found: dict[str, Any]) -> None:
+def _link(drawing: _Drawing, name: str, link: int, found: dict[str, Any]) -> None:
+    """Set an input to what it is linked to; a link that leads nowhere sets nothing."""
     source = drawing.source(link)
     if source is None:
-        raise TemplateError(origin, f"nodes.{node['id']}.{name}", "is linked to a node that is muted or missing")
+        return
     given, slot = source
     if given["type"] in PRIMITIVES:
         found[name] = (given.get("widgets_values") or [None])[0]

@@ -14,6 +14,10 @@ from calotype.catalog.template_types import FOLDERS, Graph, Media
 
 TEXTS = ("text", "prompt", "tags", "string", "value")
 """Inputs that hold words, in the order they are looked for."""
+ENCODERS = ("clip_l", "clip_g", "t5xxl", "llama")
+"""Inputs of one node that hold the same words for several encoders."""
+SIDES = {"positive": ("positive", "conditioning", "cond1"), "negative": ("negative",)}
+"""Inputs of a sampler or guider by which the words of a side come in."""
 WAYS = ("conditioning", "conditioning_1", "conditioning_to", "text", "prompt", "string")
 """Inputs through which words reach a sampler, beside `positive` and `negative`."""
 SEEDS = ("seed", "noise_seed")
@@ -82,11 +86,10 @@ def _words(graph: Graph, side: str) -> list[str]:
     """Return the values that hold the words of a side, walking back from what samples."""
     found: dict[str, None] = {}
     for body in graph.values():
-        samples = re.search("Sampler|Guider", body["class_type"])
-        link = body["inputs"].get(side)
-        if samples and link is None and side == "positive":
-            link = body["inputs"].get("conditioning")
-        if samples and isinstance(link, list):
+        if not re.search("Sampler|Guider", body["class_type"]):
+            continue
+        link = next((body["inputs"][name] for name in SIDES[side] if name in body["inputs"]), None)
+        if isinstance(link, list):
             found |= dict.fromkeys(_behind(graph, link[0], side, set()))
     return list(found)
 
@@ -97,6 +100,9 @@ def _behind(graph: Graph, node: str, side: str, seen: set[str]) -> Iterator[str]
         return
     seen.add(node)
     inputs = body["inputs"]
+    if several := [f"{node}.{name}" for name in ENCODERS if isinstance(inputs.get(name), str)]:
+        yield from several
+        return
     if (held := next((name for name in TEXTS if isinstance(inputs.get(name), str)), None)) is not None:
         yield f"{node}.{held}"
         return

@@ -20,7 +20,7 @@ from calotype.kernel.generation import KeyClass
 from calotype.kernel.ids import uuid7
 from calotype.providers.credentials import Ring
 from calotype.providers.driver import Driven
-from calotype.settings import Settings
+from calotype.settings import USUAL_VARIABLES, Settings
 from calotype.telemetry.logs import configure_logs
 
 LISTENER: dict[str, Any] = {
@@ -130,7 +130,8 @@ class Account:
 @contextlib.contextmanager
 def running(data_dir: Path, **settings: Any) -> Iterator[House]:
     """Serve from a fresh data directory, deaf to the environment's own settings."""
-    names = [name for name in os.environ if name.startswith(("CALOTYPE_", "FAL_", "OPENAI_"))]
+    ours = ("CALOTYPE_", "FAL_", "OPENAI_")
+    names = [name for name in os.environ if name.startswith(ours) or name in USUAL_VARIABLES]
     kept = {name: os.environ.pop(name) for name in names if not name.startswith("CALOTYPE_TEST_")}
     try:
         house = House(App(Settings(data_dir=data_dir, **settings)))

@@ -25,7 +25,7 @@ from google_kit import (
 
 from calotype.kernel.generation import DataClass, Operation
 from calotype.kernel.outcome import Failed, FailedKind, Succeeded
-from calotype.kernel.steps import HttpResponse, MaybeSent, NotSent
+from calotype.kernel.steps import AnswerTooLarge, HttpResponse, MaybeSent, NotSent
 from calotype.providers.base import Check, Idempotency, MediaInputs
 from calotype.providers.google import Google
 
@@ -103,6 +103,7 @@ def test_several_pictures_are_asked_for_at_once_and_what_came_is_delivered() -> 
         ((error(429, "RESOURCE_EXHAUSTED"), NotSent("x")), FailedKind.RETRY),
         ((error(429, "RESOURCE_EXHAUSTED"), MaybeSent("x")), FailedKind.UNKNOWN),
         ((error(429, "RESOURCE_EXHAUSTED"), ended("IMAGE_SAFETY")), FailedKind.MODERATED),
+        ((error(429, "RESOURCE_EXHAUSTED"), AnswerTooLarge("x")), FailedKind.UPSTREAM),
         ((error(403, "PERMISSION_DENIED"), error(400, "INVALID_ARGUMENT")), FailedKind.INVALID),
     ],
 )

@@ -45,6 +45,11 @@ def test_imagen_is_asked_for_all_pictures_at_once_with_the_reasons_of_its_filter
     assert isinstance(outcome, Succeeded) and len(outcome.outputs) == 2 and outcome.warnings == ()
 
 
+def test_a_size_becomes_the_nearest_proportions_that_imagen_has() -> None:
+    (request,), _ = submitted(call(IMAGE, IMAGEN, {"prompt": "x", "size": "1536x1024"}), predicted())
+    assert body_of(request)["parameters"]["aspectRatio"] == "4:3"
+
+
 def test_pictures_that_are_held_back_are_missing_with_a_warning_and_none_at_all_is_moderated() -> None:
     held = {"raiFilteredReason": "Support codes: 39322892"}
     made = {"mimeType": "image/png", "bytesBase64Encoded": B64}

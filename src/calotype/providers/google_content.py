@@ -6,7 +6,7 @@ from typing import Any
 
 from calotype.kernel.generation import DataClass
 from calotype.kernel.outcome import Cost, Failed, FailedKind, Outcome, Output, Succeeded
-from calotype.kernel.steps import HttpRequest, HttpResponse, NotSent, Parallel, Steps, TransportError
+from calotype.kernel.steps import AnswerTooLarge, HttpRequest, HttpResponse, NotSent, Parallel, Steps, TransportError
 from calotype.providers.base import Call
 from calotype.providers.google_errors import blocked, finished, unreadable, worth_again
 from calotype.providers.google_json import count, table, tables, word
@@ -60,8 +60,8 @@ def part_of(medium: Medium) -> dict[str, Any]:
     return {"inlineData": {"mimeType": medium.kind, "data": medium.base64}}
 
 
-def ratio_of(fields: dict[str, Any]) -> str | None:
-    """Return the proportions asked for; those nearest to a `size`, which Google has no field for."""
+def ratio_of(fields: dict[str, Any], choices: tuple[str, ...] = RATIOS) -> str | None:
+    """Return the proportions asked for; of the choices those nearest to a `size`, which Google has no field for."""
     ratio = fields.get("aspect_ratio")
     if isinstance(ratio, str):
         return ratio if ratio != "auto" else None
@@ -69,7 +69,7 @@ def ratio_of(fields: dict[str, Any]) -> str | None:
     if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         return None
     wanted = math.log(int(width) / int(height))
-    return min(RATIOS, key=lambda one: abs(wanted - math.log(int(one.split(":")[0]) / int(one.split(":")[1]))))
+    return min(choices, key=lambda one: abs(wanted - math.log(int(one.split(":")[0]) / int(one.split(":")[1]))))
 
 
 def picture_in(answer: HttpResponse) -> Succeeded | Failed:
@@ -156,6 +156,8 @@ def gathered(line: Line, call: Call, request: HttpRequest, wanted: int, read: Re
 def _result(line: Line, call: Call, answer: HttpResponse | TransportError, read: Reader) -> Succeeded | Failed:
     if isinstance(answer, NotSent):
         return Failed(FailedKind.RETRY, "The provider could not be reached.", detail=str(answer))
+    if isinstance(answer, AnswerTooLarge):
+        return Failed(FailedKind.UPSTREAM, "The provider's answer was too large.", detail=str(answer))
     if isinstance(answer, TransportError):
         return Failed(FailedKind.UNKNOWN, "The provider did not answer.", detail=str(answer))
     if not answer.ok:

@@ -17,6 +17,7 @@ from calotype.providers.google_media import Medium, media_of
 from calotype.providers.google_wire import LONG_RUNNING, PREDICT, VERSION, Line, Target
 
 OPERATION = "operation"
+IMAGEN_RATIOS = ("1:1", "3:4", "4:3", "9:16", "16:9")
 FAST_S = 900
 """How long an operation is asked for at its usual pace (§10.3); later a look a minute is enough."""
 SLOW_POLL_S = 60.0
@@ -40,7 +41,7 @@ def imagen_body(fields: dict[str, Any], outputs: int) -> dict[str, Any]:
     """Write the body; what only the enterprise platform takes (a seed, a negative prompt) is not sent."""
     parameters: dict[str, Any] = {"sampleCount": max(1, outputs), "includeRaiReason": True}
     optional = {
-        "aspectRatio": ratio_of(fields),
+        "aspectRatio": ratio_of(fields, IMAGEN_RATIOS),
         "sampleImageSize": fields.get("image_size"),
         "personGeneration": fields.get("person_generation"),
     }

@@ -67,3 +67,15 @@ def test_the_rate_card_shows_a_second_of_each_mode() -> None:
     card = model(MOTION)
     shown = {rate.when["mode"]: (rate.unit, rate.price_micro) for rate in rates(card, card.routes[0], PRICING)}
     assert shown == {"720p": ("second", 36_300), "1080p": ("second", 54_600)}
+
+
+def test_a_request_that_delivers_anything_costs_the_least_at_least() -> None:
+    card = model(r.Minute(micro=170_000, credits=True, least=70_000, max=600))
+    quoted = quote(card, card.routes[0], {}, PRICING)
+    assert quoted.hold_micro == 10 * 170_000 * 30_000 // 1_000_000
+    assert captured(quoted, Delivered(1, {"duration_ms": 1_000})) == 70_000 * 30_000 // 1_000_000
+    assert captured(quoted, Delivered(1, {"duration_ms": 60_000})) == 170_000 * 30_000 // 1_000_000
+    assert captured(quoted, Delivered(0, {"duration_ms": 60_000})) == 0
+    assert rates(card, card.routes[0], PRICING)[0].price_micro == 170_000 * 30_000 // 1_000_000
+    short = quote(card, card.routes[0], {"seconds": 1}, PRICING)
+    assert short.hold_micro == captured(short, Delivered(1)) == 2_100

@@ -49,10 +49,11 @@ class Line(Struct, frozen=True):
 
 
 class Bill(Struct, frozen=True):
-    """The lines of a price; `per` divides the sum of quantity times micro over them."""
+    """The lines of a price; `per` divides the sum of quantity times micro over them, which is `least` or more."""
 
     per: int
     lines: tuple[Line, ...]
+    least: int = 0
 
 
 def bill_of(
@@ -60,9 +61,13 @@ def bill_of(
 ) -> Bill:
     """Count an input by a rule. `one_unit` counts `per` units of each line instead: that is the rate card."""
     bill = _counted(rule, fields, outputs, flat, one_unit=one_unit)
-    if not rule.in_credits or flat is not None:
+    if flat is not None:
         return bill
-    return Bill(bill.per * MICRO, tuple(replace(line, micro=line.micro * credit_micro) for line in bill.lines))
+    least = 0 if one_unit else rule.least * bill.per
+    if not rule.in_credits:
+        return Bill(bill.per, bill.lines, least)
+    lines = tuple(replace(line, micro=line.micro * credit_micro) for line in bill.lines)
+    return Bill(bill.per * MICRO, lines, least * credit_micro)
 
 
 def _counted(rule: AnyRule, fields: dict[str, Any], outputs: int, flat: int | None, *, one_unit: bool) -> Bill:

@@ -5,7 +5,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from calotype.catalog.bill import Line, bill_of, choices
+from calotype.catalog.bill import Bill, Line, bill_of, choices
 from calotype.catalog.card import Card, Route
 from calotype.catalog.rules import AnyRule, Minute
 from calotype.catalog.unit_prices import UnitPrice
@@ -28,8 +28,8 @@ class Pricing(Struct, frozen=True):
 class Quote(Struct, frozen=True):
     """The price of one request, frozen when it is accepted: `hold_micro` is the most that is ever charged.
 
-    `per` divides the sum of quantity times micro over the lines; `priced_quantity` is the quantity that the rate card's
-    price is for.
+    `per` divides the sum of quantity times micro over the lines, which is `least` or more where anything is delivered;
+    `priced_quantity` is the quantity that the rate card's price is for.
     """
 
     model: str
@@ -40,6 +40,7 @@ class Quote(Struct, frozen=True):
     margin_bps: int
     lines: tuple[Line, ...]
     priced_quantity: int = 1
+    least: int = 0
 
     @property
     def measured(self) -> bool:
@@ -88,12 +89,13 @@ def quote(card: Card, route: Route, fields: dict[str, Any], pricing: Pricing) ->
     return Quote(
         model=card.id,
         unit=rule.unit,
-        hold_micro=_total(bill.lines, bill.per, margin_bps),
+        hold_micro=_total(bill.lines, bill.per, margin_bps, bill.least),
         outputs=outputs,
         per=bill.per,
         margin_bps=margin_bps,
         lines=bill.lines,
         priced_quantity=rule.per * 60 if isinstance(rule, Minute) else rule.per,
+        least=bill.least,
     )
 
 
@@ -102,7 +104,8 @@ def captured(quoted: Quote, delivered: Delivered) -> int:
 
     Never more than the hold; nothing for nothing.
     """
-    return min(quoted.hold_micro, _worth(quoted.lines, quoted.outputs, quoted.per, quoted.margin_bps, delivered))
+    bill = Bill(quoted.per, quoted.lines, quoted.least)
+    return min(quoted.hold_micro, _worth(bill, quoted.outputs, quoted.margin_bps, delivered))
 
 
 def rates(card: Card, route: Route, pricing: Pricing) -> tuple[Rate, ...]:
@@ -126,8 +129,8 @@ def cost_of(card: Card, route: Route, fields: dict[str, Any], delivered: Deliver
     outputs = card.outputs_of(fields)
     bill = bill_of(route.cost, fields, outputs, None, 0)
     if delivered is None:
-        return _total(bill.lines, bill.per, 0)
-    return _worth(bill.lines, outputs, bill.per, 0, delivered)
+        return _total(bill.lines, bill.per, 0, bill.least)
+    return _worth(bill, outputs, 0, delivered)
 
 
 def priced(card: Card, route: Route, pricing: Pricing) -> bool:
@@ -143,27 +146,27 @@ def _retail(card: Card, route: Route, pricing: Pricing) -> tuple[AnyRule, int | 
     return route.cost, flat, pricing.margin_bps if flat is None else 0
 
 
-def _worth(lines: tuple[Line, ...], outputs: int, per: int, margin_bps: int, delivered: Delivered) -> int:
+def _worth(bill: Bill, outputs: int, margin_bps: int, delivered: Delivered) -> int:
     """Price a delivery of a request that was to have so many outputs, without a bound on measured units."""
     if delivered.outputs <= 0:
         return 0
     done = min(delivered.outputs, outputs)
     made = max(delivered.outputs, delivered.made or 0)
     parts = 0
-    for line in lines:
+    for line in bill.lines:
         used = delivered.usage.get(line.usage) if line.usage is not None else None
         if used is None:
             parts += line.quantity * line.micro * done
         else:
             parts += ceil_div(max(0, used) * delivered.outputs, line.step * made) * line.micro * outputs
-    return _rounded(parts, per * outputs, margin_bps)
+    return _rounded(max(parts, bill.least * done), bill.per * outputs, margin_bps)
 
 
-def _total(lines: tuple[Line, ...], per: int, margin_bps: int) -> int:
+def _total(lines: tuple[Line, ...], per: int, margin_bps: int, least: int = 0) -> int:
     parts = 0
     for line in lines:
         parts += line.quantity * line.micro
-    return _rounded(parts, per, margin_bps)
+    return _rounded(max(parts, least), per, margin_bps)
 
 
 def _rounded(parts: int, per: int, margin_bps: int) -> int:

@@ -30,11 +30,15 @@ class PriceError(ValueError):
 
 
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="unit"):
-    """What every rule has: `micro` is charged for `per` units; with `credits` it is in micro-credits, not micro-USD."""
+    """What every rule has: `micro` is charged for `per` units; with `credits` it is in micro-credits, not micro-USD.
+
+    `least` is the least that a request costs that delivers anything, in the same money.
+    """
 
     micro: Micro = 0
     per: Positive = 1
     credits: bool = False
+    least: Micro = 0
 
     @property
     def unit(self) -> str:

@@ -179,6 +179,17 @@ MODELS: dict[str, LocalModel] = {
         media={"video_url": Media("video")},
         machine=("scratch",),
     ),
+    "thai-subtitle": LocalModel(
+        function="calotype.providers.local.films.subtitling:subtitle",
+        operation=Operation.MEDIA_TOOL,
+        label="drawn subtitles; speech recognised by Whisper base where no script is given",
+        content_type="video/mp4",
+        extension="mp4",
+        deadline_s=2700.0,
+        fields=("script", "animation", "timing_offset_ms"),
+        media={"media_url": Media("video")},
+        machine=("models_dir", "scratch"),
+    ),
     "transcode": LocalModel(
         function="calotype.providers.local.films.converting:transcode",
         operation=Operation.MEDIA_TOOL,

@@ -56,7 +56,7 @@ from calotype.media.sweep import sweep
 from calotype.media.uploads import Uploads
 from calotype.providers.available import MODELS_FOLDER, Available
 from calotype.providers.base import Runtime
-from calotype.providers.local.diffusion import card_of, find_pipelines
+from calotype.providers.local.diffusion import pipeline_cards
 from calotype.providers.registry import build_runtimes
 from calotype.providers.workers.crew import Crew
 from calotype.server import Server
@@ -99,8 +99,8 @@ class App:
         self.accounts = Accounts(self.db, self.clock)
         self.ledger = Ledger(self.db, self.clock)
         pricing = pricing_of(settings)
-        found = find_pipelines(settings.data_dir / MODELS_FOLDER, settings.local.pipelines)
-        self.catalog = Catalog.load(settings.cards_dir, settings.providers, pricing, map(card_of, found))
+        found = pipeline_cards(settings.data_dir / MODELS_FOLDER, settings.local)
+        self.catalog = Catalog.load(settings.cards_dir, settings.providers, pricing, found)
         scratch = self.store.temp_path().parent
         self.guard = Guard(settings.security.allowed_private_hosts)
         self.crew = Crew(

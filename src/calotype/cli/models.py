@@ -12,7 +12,7 @@ from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import KeyClass
 from calotype.kernel.money import usd
 from calotype.providers.available import MODELS_FOLDER, Available
-from calotype.providers.local.diffusion import card_of, find_pipelines
+from calotype.providers.local.diffusion import pipeline_cards
 from calotype.providers.registry import LOCAL
 from calotype.routing.rules import how_to_have
 from calotype.settings import Settings
@@ -115,8 +115,8 @@ def card_object(card: Card, pricing: Pricing, available: Available) -> dict[str,
 def _catalog(settings: Settings) -> tuple[Catalog, Available]:
     pricing = pricing_of(settings)
     models_dir = settings.data_dir / MODELS_FOLDER
-    found = find_pipelines(models_dir, settings.local.pipelines)
-    catalog = Catalog.load(settings.cards_dir, settings.providers, pricing, map(card_of, found))
+    found = pipeline_cards(models_dir, settings.local)
+    catalog = Catalog.load(settings.cards_dir, settings.providers, pricing, found)
     return catalog, Available({LOCAL, *settings.providers}, models_dir)
 
 

@@ -1,6 +1,7 @@
 """Pipelines of the operator's own, run in worker processes by the engines that load them for real."""
 
 import asyncio
+import contextlib
 import io
 import os
 import shutil
@@ -10,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from PIL import Image
-from tiny_pipelines import for_diffusers, for_openvino
+from tiny_pipelines import for_diffusers, for_diffusers_xl, for_openvino
 
 from calotype.kernel.generation import Operation
 from calotype.kernel.outcome import Failed, FailedKind, Outcome, Succeeded
@@ -23,6 +25,7 @@ from calotype.providers.local.pool import Limits
 from calotype.providers.local.runtime import LocalRuntime
 from calotype.settings import LocalSettings
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 PATIENCE_S = 60.0
 MAKERS = {"diffusers": for_diffusers, "openvino": for_openvino}
 LARGE = Limits(memory_bytes=8 << 30, queue=4, written_only=True)
@@ -30,21 +33,31 @@ LARGE = Limits(memory_bytes=8 << 30, queue=4, written_only=True)
 
 @pytest.fixture(scope="module")
 def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("models")
+    """Return a folder with a tiny pipeline for each engine that is installed here, `tiny-<engine>`."""
+    folder = tmp_path_factory.mktemp("models")
+    for name, make in MAKERS.items():
+        with contextlib.suppress(pytest.skip.Exception):
+            make(folder / f"tiny-{name}")
+    with contextlib.suppress(pytest.skip.Exception):
+        for_diffusers_xl(folder / "tiny-xl")
+    return folder
 
 
-@pytest.fixture(scope="module", params=MAKERS)
+@pytest.fixture(params=MAKERS)
 def engine(request: pytest.FixtureRequest, models_dir: Path) -> str:
-    """Return an engine, its tiny pipeline saved as `tiny-<engine>`."""
+    """Return an engine that is installed here; the test is skipped for others."""
     name = str(request.param)
-    MAKERS[name](models_dir / f"tiny-{name}")
+    if not (models_dir / f"tiny-{name}").exists():
+        MAKERS[name](models_dir / f"tiny-{name}")
     return name
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def diffusers(models_dir: Path) -> str:
-    """Return the name of a tiny pipeline of diffusers."""
-    return f"diffusers:{for_diffusers(models_dir / 'only').name}"
+    """Return the tiny pipeline of diffusers."""
+    if not (models_dir / "tiny-diffusers").exists():
+        for_diffusers(models_dir / "tiny-diffusers")
+    return "diffusers:tiny-diffusers"
 
 
 def runtime_of(models_dir: Path, folder: Path, large: Limits = LARGE, **settings: Any) -> LocalRuntime:
@@ -53,11 +66,17 @@ def runtime_of(models_dir: Path, folder: Path, large: Limits = LARGE, **settings
     return LocalRuntime(folder / "scratch", Limits(), models=models, large=large)
 
 
-@pytest.fixture
-async def runtime(models_dir: Path, tmp_path: Path) -> AsyncIterator[LocalRuntime]:
-    runtime = runtime_of(models_dir, tmp_path)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def runtime(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalRuntime]:
+    """Return a runtime for all tests here: starting an engine takes seconds."""
+    runtime = runtime_of(models_dir, tmp_path_factory.mktemp("runtime"))
     yield runtime
     await runtime.close()
+
+
+def left_in(runtime: LocalRuntime) -> set[Path]:
+    """Return the files of results; those of earlier tests lie there too."""
+    return set(runtime._scratch_dir.iterdir())
 
 
 def call(upstream: str, outputs: int = 1, **fields: Any) -> Call:
@@ -126,6 +145,15 @@ async def test_every_kind_of_file_says_that_an_ai_made_it_and_keeps_no_prompt(
         assert b"secret" not in body
 
 
+async def test_another_family_in_a_variant_of_half_precision_runs_with_the_same_code(
+    runtime: LocalRuntime, diffusers: str
+) -> None:
+    first = await made(runtime, call(diffusers))
+    (body,) = await made(runtime, call("diffusers:tiny-xl", negative_prompt="red"))
+    assert Image.open(io.BytesIO(body)).size == (64, 96)
+    assert await made(runtime, call(diffusers)) == first, "each is loaded again when its turn comes"
+
+
 async def test_without_a_size_the_pipeline_has_its_own(runtime: LocalRuntime, engine: str) -> None:
     (body,) = await made(runtime, call(f"{engine}:tiny-{engine}", size=None))
     assert Image.open(io.BytesIO(body)).size == (128, 128)
@@ -159,7 +187,7 @@ async def test_what_cannot_be_used_is_refused_by_field_before_anything_is_loaded
 async def test_a_caller_cannot_choose_what_is_loaded(runtime: LocalRuntime, diffusers: str, tmp_path: Path) -> None:
     loading = {"name": "x", "folder": str(tmp_path), "root": str(tmp_path)}
     assert len(await made(runtime, call(diffusers, loading=loading, folder="/etc"))) == 1
-    for name in (f"diffusers:{tmp_path}", "diffusers:../only", "diffusers:"):
+    for name in (f"diffusers:{tmp_path}", "diffusers:../tiny-diffusers", "diffusers:"):
         assert (await failed(runtime, call(name))).kind is FailedKind.GONE
 
 
@@ -178,16 +206,15 @@ async def begun(runtime: LocalRuntime, upstream: str) -> asyncio.Task[Outcome]:
     return work
 
 
-async def test_cancelling_ends_the_process_in_the_middle_of_a_picture(
-    runtime: LocalRuntime, engine: str, tmp_path: Path
-) -> None:
+async def test_cancelling_ends_the_process_in_the_middle_of_a_picture(runtime: LocalRuntime, engine: str) -> None:
+    before = left_in(runtime)
     work = await begun(runtime, f"{engine}:tiny-{engine}")
     (pid,) = runtime.large_pool.pids
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work
     assert pid not in runtime.large_pool.pids
-    assert list((tmp_path / "scratch").iterdir()) == []
+    assert left_in(runtime) == before
 
 
 async def test_a_process_that_dies_costs_its_one_picture(runtime: LocalRuntime, engine: str) -> None:
@@ -204,9 +231,9 @@ async def test_a_process_that_dies_costs_its_one_picture(runtime: LocalRuntime, 
 async def test_a_picture_that_needs_too_much_memory_fails_alone(
     models_dir: Path, tmp_path: Path, diffusers: str
 ) -> None:
-    runtime = runtime_of(models_dir, tmp_path, Limits(memory_bytes=600 << 20, written_only=True))
+    runtime = runtime_of(models_dir, tmp_path, Limits(memory_bytes=540 << 20, written_only=True))
     try:
-        outcome = await failed(runtime, call(diffusers, size="2048x2048", steps=1, guidance_scale=0))
+        outcome = await failed(runtime, call(diffusers, size="1024x1024", steps=1, guidance_scale=0))
         assert outcome.kind is FailedKind.UPSTREAM
         assert outcome.message == "The work needs more memory than it may use."
         assert len(await made(runtime, call(diffusers))) == 1
@@ -227,23 +254,23 @@ async def test_a_folder_that_changed_after_the_start_is_looked_at_again(
     models_dir: Path, tmp_path: Path, diffusers: str
 ) -> None:
     own = tmp_path / "models"
-    shutil.copytree(models_dir / "only", own / "only")
+    shutil.copytree(models_dir / "tiny-diffusers", own / "tiny-diffusers")
     runtime = runtime_of(own, tmp_path)
     try:
         assert len(await made(runtime, call(diffusers))) == 1
-        weights = own / "only" / "unet" / "diffusion_pytorch_model.safetensors"
+        weights = own / "tiny-diffusers" / "unet" / "diffusion_pytorch_model.safetensors"
         weights.rename(weights.with_suffix(".bin"))
         outcome = await failed(runtime, call(diffusers))
         assert outcome.kind is FailedKind.GONE
         assert outcome.message.startswith(
-            "The folder of local/diffusers:only cannot be used: unet has its weights only"
+            "The folder of local/diffusers:tiny-diffusers cannot be used: unet has its weights only"
         )
         weights.with_suffix(".bin").rename(weights)
-        (own / "only" / "unet" / "config.json").write_text("{}")
-        (own / "only" / "model_index.json").touch()
+        (own / "tiny-diffusers" / "unet" / "config.json").write_text("{}")
+        (own / "tiny-diffusers" / "model_index.json").touch()
         outcome = await failed(runtime, call(diffusers))
-        assert outcome.message.startswith("local/diffusers:only could not be loaded (")
-        shutil.rmtree(own / "only")
+        assert outcome.message.startswith("local/diffusers:tiny-diffusers could not be loaded (")
+        shutil.rmtree(own / "tiny-diffusers")
         outcome = await failed(runtime, call(diffusers))
         assert outcome.message.endswith("cannot be used: the folder is not there.")
     finally:
@@ -273,7 +300,7 @@ async def test_without_the_extra_the_outcome_says_how_to_have_it(
     (tmp_path / "lacking").mkdir()
     (tmp_path / "lacking" / f"{module}.py").write_text("raise ImportError('not installed')")
     own = tmp_path / "models"
-    shutil.copytree(models_dir / "only", own / "one")
+    shutil.copytree(models_dir / "tiny-diffusers", own / "one")
     if name == "openvino":
         (own / "one" / "unet" / "openvino_model.xml").write_text("<net/>")
     monkeypatch.syspath_prepend(str(tmp_path / "lacking"))

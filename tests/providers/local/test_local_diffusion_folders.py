@@ -15,7 +15,7 @@ from calotype.providers.available import Available
 from calotype.providers.local.diffusion import Pipeline, card_of, find_pipelines
 from calotype.providers.local.diffusion.folders import MAX_FILES, Unusable, look
 from calotype.routing.rules import Rules, day_of, eligible
-from calotype.settings import PipelineSettings, Settings
+from calotype.settings import LocalSettings, PipelineSettings, Settings
 
 
 def found(models_dir: Path, **named: PipelineSettings) -> dict[str, Pipeline]:
@@ -29,7 +29,7 @@ def refusal(folder: Path) -> str:
 
 
 def refused_route(pipeline: Pipeline, available: Any) -> str:
-    card = Catalog.load(found=[card_of(pipeline)]).find(pipeline.id)
+    card = Catalog.load(found=[card_of(pipeline, LocalSettings())]).find(pipeline.id)
     rules = Rules(
         data_class=DataClass.GENERAL, region=Region.WORLD, strict=False, key_class=KeyClass.PAID,
         operation=Operation.TEXT_TO_IMAGE, available=available, today=day_of(0),
@@ -81,7 +81,8 @@ def test_a_name_in_the_settings_comes_before_a_folder_and_brings_the_operators_d
     wishes = PipelineSettings(path=elsewhere, title="Turbo", steps=1, guidance_scale=0, size="512x512", licence="MIT")
     pipeline = found(tmp_path / "models", turbo=wishes)["turbo"]
     assert pipeline.folder == elsewhere
-    card = Catalog.load(found=[card_of(pipeline)]).find("local/diffusers:turbo")
+    card = Catalog.load(found=[card_of(pipeline, LocalSettings(deadline_s=600))]).find("local/diffusers:turbo")
+    assert card.deadline_s == 6000, "for the ten pictures that one request may ask for"
     checked = card.check({"prompt": "a fox"}).input
     assert (checked["steps"], checked["guidance_scale"], checked["size"]) == (1, 0, "512x512")
     assert (card.title, card.licence, card.preview) == ("Turbo", "MIT", False)
@@ -159,6 +160,9 @@ def test_links_that_lead_out_of_the_folder_are_refused(tmp_path: Path) -> None:
     (folder / "unet" / "config.json").unlink()
     (folder / "extra").symlink_to("/etc")
     assert refusal(folder) == "extra is a link that leads out of the folder"
+    (folder / "extra").unlink()
+    (folder / "extra").symlink_to(folder / "extra")
+    assert look(folder, folder).family, "a circle leads nowhere"
 
 
 def test_a_link_among_the_weights_that_leads_elsewhere_must_be_named_by_the_operator(tmp_path: Path) -> None:

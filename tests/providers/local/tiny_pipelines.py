@@ -33,28 +33,54 @@ def for_diffusers(folder: Path, *, safe: bool = True) -> Path:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed: scripts/install says how")
     diffusers, transformers = pytest.importorskip("diffusers"), pytest.importorskip("transformers")
     torch.manual_seed(0)
-    unet = diffusers.UNet2DConditionModel(
-        sample_size=16, block_out_channels=(32, 64), layers_per_block=1, cross_attention_dim=WIDTH,
-        attention_head_dim=8, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-    )  # fmt: skip
-    vae = diffusers.AutoencoderKL(
-        block_out_channels=(8, 8, 16, 16), down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4, latent_channels=4, layers_per_block=1, norm_num_groups=4,
-    )  # fmt: skip
-    text = transformers.CLIPTextModel(
-        transformers.CLIPTextConfig(
-            hidden_size=WIDTH, intermediate_size=37, num_attention_heads=4, num_hidden_layers=2,
-            vocab_size=2 * len(LETTERS) + 2, bos_token_id=52, eos_token_id=53, pad_token_id=53,
-        )
-    )  # fmt: skip
     pipeline = diffusers.StableDiffusionPipeline(
-        vae=vae, text_encoder=text, tokenizer=tokenizer(), unet=unet,
+        vae=_vae(), text_encoder=transformers.CLIPTextModel(_text()), tokenizer=tokenizer(), unet=_unet(),
         scheduler=diffusers.DDIMScheduler.from_config(SCHEDULER),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     pipeline.save_pretrained(folder, safe_serialization=safe)
     return folder
+
+
+def for_diffusers_xl(folder: Path) -> Path:
+    """Save a StableDiffusionXLPipeline, whose weights are all of the variant fp16."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: scripts/install says how")
+    diffusers, transformers = pytest.importorskip("diffusers"), pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    unet = _unet(
+        cross_attention_dim=2 * WIDTH, addition_embed_type="text_time", addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=6 * 8 + WIDTH, transformer_layers_per_block=(1, 1),
+    )  # fmt: skip
+    pipeline = diffusers.StableDiffusionXLPipeline(
+        vae=_vae(), text_encoder=transformers.CLIPTextModel(_text()), tokenizer=tokenizer(), tokenizer_2=tokenizer(),
+        text_encoder_2=transformers.CLIPTextModelWithProjection(_text(projection_dim=WIDTH)), unet=unet,
+        scheduler=diffusers.EulerDiscreteScheduler.from_config(SCHEDULER), add_watermarker=False,
+    )  # fmt: skip
+    pipeline.to(dtype=torch.float16).save_pretrained(folder, safe_serialization=True, variant="fp16")
+    return folder
+
+
+def _vae() -> Any:
+    return pytest.importorskip("diffusers").AutoencoderKL(
+        block_out_channels=(8, 8, 16, 16), down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4, latent_channels=4, layers_per_block=1, norm_num_groups=4,
+    )  # fmt: skip
+
+
+def _unet(**changes: Any) -> Any:
+    plan: dict[str, Any] = {
+        "sample_size": 16, "block_out_channels": (32, 64), "layers_per_block": 1, "cross_attention_dim": WIDTH,
+        "attention_head_dim": 8, "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+    }  # fmt: skip
+    return pytest.importorskip("diffusers").UNet2DConditionModel(**{**plan, **changes})
+
+
+def _text(**changes: Any) -> Any:
+    return pytest.importorskip("transformers").CLIPTextConfig(
+        hidden_size=WIDTH, intermediate_size=37, num_attention_heads=4, num_hidden_layers=2,
+        vocab_size=2 * len(LETTERS) + 2, bos_token_id=52, eos_token_id=53, pad_token_id=53, **changes,
+    )  # fmt: skip
 
 
 def for_openvino(folder: Path) -> Path:

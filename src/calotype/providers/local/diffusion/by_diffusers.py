@@ -65,8 +65,9 @@ def _teller(progress: ProgressCallback) -> Any:
 
 def _load(loading: Loading, contents: Contents) -> Any:
     torch, diffusers = engine("torch", EXTRA), engine("diffusers", EXTRA)
-    engine("transformers", EXTRA).utils.logging.disable_progress_bar()
-    diffusers.utils.logging.disable_progress_bar()
+    for library in (engine("transformers", EXTRA), diffusers):
+        library.utils.logging.disable_progress_bar()
+        library.utils.logging.set_verbosity_error()
     torch.set_num_threads(loading.processors)
     device = _device(torch, loading.device)
     if device != "cpu":

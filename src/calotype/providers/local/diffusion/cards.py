@@ -1,5 +1,6 @@
 """A pipeline as the catalogue and the runtime know it: a card as its file would be written, and a local model."""
 
+import math
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 from msgspec.structs import asdict
 
 from calotype.kernel.generation import Operation
-from calotype.providers.local.diffusion.finding import Pipeline
+from calotype.providers.local.arguments import MAX_OUTPUTS
+from calotype.providers.local.diffusion.finding import Pipeline, find_pipelines
 from calotype.providers.local.diffusion.loading import Loading
 from calotype.providers.local.models import LocalModel
 from calotype.settings import LocalSettings
@@ -19,11 +21,18 @@ NEEDS = {
 }
 """What each engine's routes need on this machine."""
 
+MAX_DEADLINE_S = 7 * 24 * 3600
+
 _TEMPLATE = Path(__file__).with_name("card.toml")
 _WISHES = ("size", "steps", "guidance_scale")
 
 
-def card_of(pipeline: Pipeline) -> tuple[str, dict[str, Any]]:
+def pipeline_cards(models_dir: Path, settings: LocalSettings) -> list[tuple[str, dict[str, Any]]]:
+    """Return the card of every pipeline of this machine, each with where it comes from."""
+    return [card_of(pipeline, settings) for pipeline in find_pipelines(models_dir, settings.pipelines)]
+
+
+def card_of(pipeline: Pipeline, settings: LocalSettings) -> tuple[str, dict[str, Any]]:
     """Return where a card comes from and the card, its defaults being the operator's."""
     card, wishes = _template(), pipeline.wishes
     properties = dict(card["input"]["properties"])
@@ -39,6 +48,7 @@ def card_of(pipeline: Pipeline) -> tuple[str, dict[str, Any]]:
         "title": (wishes and wishes.title) or pipeline.name,
         "description": "A text-to-image pipeline that the operator keeps on this machine.",
         "label": label_of(pipeline),
+        "deadline_s": min(MAX_DEADLINE_S, math.ceil(settings.deadline_s * MAX_OUTPUTS)),
         "input": {**card["input"], "properties": properties},
         "routes": [{**route, "upstream": pipeline.upstream, "needs": needs}],
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from calotype.providers.local.diffusion.folders import INDEX, Contents, Engine, Unusable, engine_of, look
+from calotype.providers.local.diffusion.folders import INDEX, Contents, Engine, Unusable, engine_of, look, real
 from calotype.settings import PIPELINE_NAME, PipelineSettings
 
 _CACHED = "models--"
@@ -54,30 +54,30 @@ def find_pipelines(models_dir: Path, named: Mapping[str, PipelineSettings]) -> t
 
 
 def _folders(models_dir: Path) -> Iterator[tuple[str, Path]]:
-    if not models_dir.is_dir():
-        return
-    for folder in sorted(models_dir.iterdir()):
-        if folder.name.startswith(".") or not folder.is_dir():
-            continue
+    for folder in _inside(models_dir):
         if folder.name.startswith(_CACHED):
             yield folder.name.removeprefix(_CACHED).replace("--", "/", 1), folder
         elif (folder / INDEX).is_file():
             yield folder.name, folder
         else:
-            yield from ((f"{folder.name}/{one.name}", one) for one in sorted(folder.iterdir()) if _is_pipeline(one))
+            yield from ((f"{folder.name}/{one.name}", one) for one in _inside(folder) if (one / INDEX).is_file())
 
 
-def _is_pipeline(folder: Path) -> bool:
-    return not folder.name.startswith(".") and (folder / INDEX).is_file()
+def _inside(folder: Path) -> list[Path]:
+    """Return the folders in a folder, without hidden ones; none where it cannot be read."""
+    try:
+        return sorted(one for one in folder.iterdir() if not one.name.startswith(".") and one.is_dir())
+    except OSError:
+        return []
 
 
 def _seen(name: str, given: Path, wishes: PipelineSettings | None, inside: Path | None = None) -> Pipeline:
     """Look at one folder; one that was only found, not named, must really lie among the weights."""
-    root = given.resolve()
+    root = real(given)
     folder = _snapshot(root)
     one = Pipeline(name, folder, root, engine_of(folder), named=wishes is not None, wishes=wishes)
     try:
-        if inside is not None and not root.is_relative_to(inside.resolve()):
+        if inside is not None and not root.is_relative_to(real(inside)):
             raise Unusable("it is a link that leads out of the folder of weights; name it in local.pipelines")
         return replace(one, contents=look(folder, root))
     except Unusable as error:

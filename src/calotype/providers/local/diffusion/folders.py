@@ -53,6 +53,11 @@ class Contents(Struct, frozen=True):
     transformer: bool = False
 
 
+def real(path: Path) -> Path:
+    """Return where a path leads; links that go round in a circle lead nowhere and raise nothing."""
+    return Path(os.path.realpath(path))
+
+
 def engine_of(folder: Path) -> Engine:
     """Return which engine a folder was made for."""
     return "openvino" if any(folder.glob("*/openvino_model.xml")) else "diffusers"
@@ -67,7 +72,7 @@ def look(folder: Path, root: Path) -> Contents:
     """
     if not folder.is_dir():
         raise Unusable("the folder is not there")
-    paths = list(_files(folder, root.resolve()))
+    paths = list(_files(folder, real(root)))
     index = _index(folder)
     family = index.get("_class_name")
     if isinstance(family, list):
@@ -98,7 +103,7 @@ def _files(folder: Path, root: Path) -> Iterator[Path]:
             count += 1
             if count > MAX_FILES:
                 raise Unusable(f"it has more than {MAX_FILES:,} files")
-            if path.is_symlink() and not path.resolve().is_relative_to(root):
+            if path.is_symlink() and not real(path).is_relative_to(root):
                 raise Unusable(f"{path.relative_to(folder)} is a link that leads out of the folder")
         yield from (Path(place, name) for name in names)
 

@@ -155,7 +155,7 @@ def test_a_repeated_block_must_fit_its_graph(tmp_path: Path) -> None:
         edit(folder, old, new)
         return refused(folder)
 
-    assert "repeat.consumers: 'cut.image' does not take repeat.start" in broken('"dec.samples"', '"cut.image"', "a")
+    assert "repeat.consumers: 'cut.image' does not take repeat.start" in broken('"head.samples"', '"cut.image"', "a")
     assert "repeat.seconds: 'steps' is not a field of type seconds" in broken(
         'seconds = "seconds"', 'seconds = "steps"', "b"
     )

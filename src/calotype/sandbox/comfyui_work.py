@@ -25,6 +25,8 @@ SAMPLERS = frozenset({"KSampler", "KSamplerAdvanced", "SamplerCustomAdvanced"})
 CARRIED = ("width", "height", "batch_size", "length", "seconds", "fps", "steps")
 DECIDING = frozenset({"destination", "latent_image", "video_latent", "samples", "image", "images", "video"})
 """Inputs whose facts win over those of other links: what is worked on, not what it is compared with."""
+SEAM = 3
+"""A video latent decodes to four frames, the first of a video to one: n of them are 4n - 3 frames."""
 FPS = 16.0
 ROOT = "/opt/ComfyUI"
 
@@ -90,9 +92,11 @@ def facts_of(graph: Graph, ident: str, made: Mapping[str, Made]) -> Facts:
     for name in sorted(links, key=lambda name: name in DECIDING):
         merged |= links[name]
     match graph[ident]["class_type"]:
-        case "LatentConcat" | "ImageBatch":
-            joined = list(links.values())
-            return merged | {"length": sum(facts.get("length", facts.get("batch_size", 1)) for facts in joined)}
+        case "LatentConcat" | "ImageBatch" as kind:
+            frames = sum(facts.get("length", facts.get("batch_size", 1)) for facts in links.values())
+            return merged | {"length": frames + (SEAM if kind == "LatentConcat" else 0)}
+        case "LatentCut":
+            return merged | {"length": 4 * inputs["amount"] - SEAM}
         case "ImageFromBatch":
             start = inputs["batch_index"] if isinstance(inputs["batch_index"], int) else 0
             there = merged.get("length", merged.get("batch_size", 1))

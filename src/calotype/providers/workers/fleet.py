@@ -18,7 +18,7 @@ from calotype.db import Database
 from calotype.http import Upstream
 from calotype.kernel.clock import Clock
 from calotype.kernel.errors import Problem
-from calotype.kernel.outcome import Failed
+from calotype.kernel.outcome import Failed, FailedKind
 from calotype.kernel.steps import Steps, TransportError
 from calotype.providers.driver import drive
 from calotype.providers.workers import store
@@ -198,7 +198,7 @@ class Fleet:
         return await self._db.read(lambda tx: store.run_of(tx, token))
 
     async def place(self, order: Order, token: str, avoid: set[str]) -> Place | Failed:
-        """Take a place for an attempt, waiting a few seconds for one.
+        """Take a place for an attempt, waiting a few seconds for one where every worker is full, away or drains.
 
         Fairness among tenants is the queue's; here who waits longest looks first.
         """
@@ -210,7 +210,7 @@ class Fleet:
                 if (found := await self._reserve(member, order, token)) is not None:
                     return found
             failure = none_fits(list(self.members.values()), order, self.provider)  # the list may be newer now
-            if not failure.requeue or not await self._freed(until_s - time.monotonic()):
+            if failure.kind is not FailedKind.RETRY or not await self._freed(until_s - time.monotonic()):
                 return failure
 
     async def _inspect(self, members: list[Member], order: Order) -> None:

@@ -87,6 +87,7 @@ class App:
         *,
         clock: Clock | None = None,
         runtimes: dict[str, Runtime] | None = None,
+        catalog: Catalog | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock or SystemClock()
@@ -98,9 +99,7 @@ class App:
         self.store = open_store(settings)
         self.accounts = Accounts(self.db, self.clock)
         self.ledger = Ledger(self.db, self.clock)
-        pricing = pricing_of(settings)
-        found = pipeline_cards(settings.data_dir / MODELS_FOLDER, settings.local)
-        self.catalog = Catalog.load(settings.cards_dir, settings.providers, pricing, found)
+        self.catalog = catalog or catalog_of(settings)
         scratch = self.store.temp_path().parent
         self.guard = Guard(settings.security.allowed_private_hosts)
         self.crew = Crew(
@@ -346,6 +345,12 @@ class App:
             self.metrics.charged.labels(route.provider).inc(job.charged_micro)
         if job.webhook_url is not None:
             self.webhooks.wake()
+
+
+def catalog_of(settings: Settings) -> Catalog:
+    """Return the cards in force: the built-in ones, those of pipelines on this machine, and the operator's."""
+    found = pipeline_cards(settings.data_dir / MODELS_FOLDER, settings.local)
+    return Catalog.load(settings.cards_dir, settings.providers, pricing_of(settings), found)
 
 
 def _url_of(settings: Settings) -> str:

@@ -4,9 +4,10 @@ Every setting travels from here as an argument; no other module reads the enviro
 underscores (`CALOTYPE_MEDIA__REHOST=off`). The providers' usual variables (`OPENAI_API_KEY` …) work too.
 """
 
+import contextlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from ipaddress import ip_address
 from pathlib import Path
@@ -359,6 +360,21 @@ class Settings(BaseSettings):
         """Order the doors: arguments, environment, the TOML file, the providers' usual variables."""
         toml = TomlConfigSettingsSource(settings_cls, os.environ.get("CALOTYPE_CONFIG", "calotype.toml"))
         return (init_settings, env_settings, toml, _UsualVariables(settings_cls))
+
+
+@contextlib.contextmanager
+def settings_from(variables: Mapping[str, str]) -> Iterator[None]:
+    """Let settings come from these variables alone while the block runs: from no others, and from no file."""
+    kept = dict(os.environ)
+    for name in kept:
+        if name.upper().startswith("CALOTYPE_") or name in USUAL_VARIABLES or name.startswith("FAL_"):
+            del os.environ[name]
+    os.environ.update({"CALOTYPE_CONFIG": os.devnull, **variables})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(kept)
 
 
 def secret_variable(name: str) -> str | None:

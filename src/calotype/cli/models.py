@@ -4,15 +4,14 @@ from typing import Annotated, Any
 
 import typer
 
+from calotype.app import catalog_of
 from calotype.catalog import Card, Catalog, Pricing, Rate, Route, quote, rates
-from calotype.catalog.synced import pricing_of
 from calotype.cli.options import DataDir, Json, settings_for
 from calotype.cli.terminal import answer, facts, table
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import KeyClass
 from calotype.kernel.money import usd
 from calotype.providers.available import MODELS_FOLDER, Available
-from calotype.providers.local.diffusion import pipeline_cards
 from calotype.providers.registry import LOCAL
 from calotype.routing.rules import how_to_have
 from calotype.settings import Settings
@@ -113,11 +112,7 @@ def card_object(card: Card, pricing: Pricing, available: Available) -> dict[str,
 
 
 def _catalog(settings: Settings) -> tuple[Catalog, Available]:
-    pricing = pricing_of(settings)
-    models_dir = settings.data_dir / MODELS_FOLDER
-    found = pipeline_cards(models_dir, settings.local)
-    catalog = Catalog.load(settings.cards_dir, settings.providers, pricing, found)
-    return catalog, Available({LOCAL, *settings.providers}, models_dir)
+    return catalog_of(settings), Available({LOCAL, *settings.providers}, settings.data_dir / MODELS_FOLDER)
 
 
 def _runs(card: Card, available: Available) -> bool:

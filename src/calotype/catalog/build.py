@@ -206,7 +206,7 @@ def _priced(origin: str, card: Card, providers: Mapping[str, ProviderSettings], 
             raise CardError(origin, key, str(error)) from None
         has_price = priced(card, route, pricing)
         routes.append(replace(route, priced=has_price, example_micro=retail, example_cost_micro=cost or 0))
-    routes.sort(key=lambda route: (not route.cost_known, route.example_cost_micro))
+    routes.sort(key=lambda one: (not one.cost_known, one.cost_source == SANDBOX, one.example_cost_micro))
     return replace(card, routes=tuple(routes))
 
 

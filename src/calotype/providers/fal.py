@@ -22,7 +22,7 @@ from calotype.providers.base import Call, Check, Handle, Idempotency, MediaInput
 from calotype.providers.fal_account import account
 from calotype.providers.fal_answers import FAILURES, REFUSALS, delivered, failed, speaks, typed
 from calotype.providers.fal_callbacks import keys_of, plausible, proven
-from calotype.providers.fal_calls import BASE_URL, bases, key_hosts, may_upload, run_base, upstream_input
+from calotype.providers.fal_calls import BASE_URL, UNTAKEN, bases, key_hosts, may_upload, run_base, upstream_input
 from calotype.providers.fal_chat import answered, ignored, prompted
 from calotype.providers.fal_streams import streamed
 from calotype.settings import ProviderSettings
@@ -79,6 +79,8 @@ class Fal(Provider):
         phi = call.data_class is DataClass.PHI
         if phi and (call.files or call.operation not in _INLINE):
             return Failed(FailedKind.GONE, "The provider keeps such files at public addresses, where PHI must not be.")
+        if call.input.get(UNTAKEN) is not None or UNTAKEN in call.files:
+            return Failed(FailedKind.GONE, "The provider takes not every field of this request.")
         fields = upstream_input(call.input)
         if call.operation is Operation.CHAT:
             said = prompted(fields, pictures=call.upstream_model.endswith("/vision"))

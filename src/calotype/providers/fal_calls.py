@@ -1,5 +1,6 @@
 """How a call to fal is written: the addresses of its services and the conventions of its inputs (`wire/fal.md §13`)."""
 
+import math
 import re
 from typing import Any, NamedTuple
 
@@ -9,6 +10,9 @@ BASE_URL = "https://queue.fal.run"
 UPLOAD_HOSTS = ("fal.media", "fal.ai", "fal.run", "storage.googleapis.com")
 """Where fal lets files be uploaded to; these names and what is below them."""
 _FRAMES = re.compile(r"(\w+)@(\d+)(?::(\d+)-(\d+))?")
+UNTAKEN = "!"
+"""What a route calls a field that its endpoint does not take: a request with it goes to another route."""
+_SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 PRESETS = {
     "1:1": "square_hd",
     "16:9": "landscape_16_9",
@@ -24,7 +28,8 @@ def upstream_input(fields: dict[str, Any]) -> dict[str, Any]:
 
     A route may name a field `num_frames@16`: its value is seconds and fal wants frames, 16 a second and the first one;
     `num_frames@25:41-721` also keeps within bounds. It wins over a constant `num_frames`. `duration@` is a number that
-    fal wants as a text. A ratio may stand for an `image_size`.
+    fal wants as a text, `aspect_ratio@` a size of which fal wants the nearest ratio. A ratio may stand for an
+    `image_size`, which is left out where it is to be found by itself.
     """
     written: dict[str, Any] = {}
     for name, value in sorted(fields.items(), key=lambda item: "@" in item[0]):
@@ -33,15 +38,26 @@ def upstream_input(fields: dict[str, Any]) -> dict[str, Any]:
         if frames := _FRAMES.fullmatch(name):
             count = round(value * int(frames[2])) + 1
             written[frames[1]] = min(max(count, int(frames[3])), int(frames[4])) if frames[3] else count
-        elif name == "image_size" and isinstance(value, str) and (size := re.fullmatch(r"(\d{1,5})x(\d{1,5})", value)):
+        elif name == "image_size" and isinstance(value, str) and (size := _SIZE.fullmatch(value)):
             written[name] = {"width": int(size[1]), "height": int(size[2])}
         elif name == "image_size" and isinstance(value, str):
-            written[name] = PRESETS.get(value, value)
+            if value != "auto":
+                written[name] = PRESETS.get(value, value)
+        elif name == "aspect_ratio@":
+            if (size := _SIZE.fullmatch(value)) and "aspect_ratio" not in written:
+                written["aspect_ratio"] = _nearest(int(size[1]), int(size[2]))
         elif name.endswith("@"):
             written[name[:-1]] = f"{value:g}"
         else:
             written[name] = value
     return written
+
+
+def _nearest(width: int, height: int) -> str:
+    """Return the ratio nearest to that of a size."""
+    sides = {ratio: ratio.split(":") for ratio in PRESETS}
+    wanted = math.log(width / height)
+    return min(sides, key=lambda ratio: abs(math.log(int(sides[ratio][0]) / int(sides[ratio][1])) - wanted))
 
 
 class Bases(NamedTuple):

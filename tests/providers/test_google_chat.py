@@ -1,4 +1,4 @@
-"""Chat with Google's models, whole and in pieces, with recorded answers (`wire/providers.md §3.9`)."""
+"""Chat with Google's models, whole and in pieces, and embeddings, with recorded answers (`wire/providers.md §3.9`)."""
 
 from typing import Any
 
@@ -217,6 +217,44 @@ def test_an_end_after_words_is_told_in_openais_word(response: HttpResponse, fini
 )
 def test_every_other_answer_is_a_failure(response: HttpResponse, kind: str) -> None:
     _, outcome = chat({}, response)
+    assert isinstance(outcome, Failed) and outcome.kind.value == kind
+
+
+# -- embeddings -------------------------------------------------------------------------------------------------------
+
+
+def embedded(texts: Any, response: HttpResponse, **more: Any) -> Any:
+    return submitted(call(Operation.EMBEDDINGS, "gemini-embedding-001", {"input": texts, **more}), response)
+
+
+def test_each_text_has_a_vector_of_its_own() -> None:
+    vectors = {"embeddings": [{"values": [0.5, 1]}, {"values": [1, 0]}], "usageMetadata": {"promptTokenCount": 7}}
+    (request,), outcome = embedded(["one", "two"], answer(vectors), dimensions=2)
+    assert request.url == f"{BASE}/v1beta/models/gemini-embedding-001:batchEmbedContents" and request.commits
+    asked = {"model": "models/gemini-embedding-001", "outputDimensionality": 2}
+    assert body_of(request)["requests"] == [
+        {**asked, "content": {"role": "user", "parts": [{"text": text}]}} for text in ("one", "two")
+    ]
+    assert isinstance(outcome, Succeeded)
+    assert outcome.data == {"embeddings": [[0.5, 1], [1, 0]]} and outcome.usage == {"input_tokens": 7}
+    assert outcome.cost is not None and outcome.cost.amount == "7" and outcome.warnings == ()
+
+
+def test_tokens_that_nobody_counted_are_taken_from_the_characters() -> None:
+    _, outcome = embedded("Hello there.", answer({"embeddings": [{"values": [1]}]}))
+    assert isinstance(outcome, Succeeded)
+    assert outcome.usage == {"input_tokens": 3} and outcome.cost is None and len(outcome.warnings) == 1
+
+
+@pytest.mark.parametrize(
+    ("response", "kind"),
+    [
+        (answer({"embeddings": []}), "upstream"), (answer({"embeddings": [{"values": 3}]}), "upstream"),
+        (answer({}), "upstream"), (answer(b"<html>"), "unknown"), (error(400, "INVALID_ARGUMENT"), "invalid"),
+    ],
+)  # fmt: skip
+def test_an_answer_without_every_vector_is_a_failure(response: HttpResponse, kind: str) -> None:
+    _, outcome = embedded("Hello.", response)
     assert isinstance(outcome, Failed) and outcome.kind.value == kind
 
 

@@ -182,7 +182,9 @@ def test_files_are_uploaded_in_two_steps_and_may_be_worked_on_first(client: http
     headers = {"X-Goog-Upload-Command": "start", "X-Goog-Upload-Header-Content-Type": "image/png"}
     place = client.post("/upload/v1beta/files", json={}, headers=headers).headers["x-goog-upload-url"]
     final = {"X-Goog-Upload-Command": "upload, finalize", "X-Goog-Upload-Offset": "0"}
-    file = httpx2.post(place, content=b"bytes", headers=final).json()["file"]
+    put = httpx2.post(place, content=b"bytes", headers=final)
+    assert put.headers["x-goog-upload-status"] == "final"
+    file = put.json()["file"]
     assert (file["state"], file["sizeBytes"], file["mimeType"]) == ("PROCESSING", "5", "image/png")
     assert client.get(f"/v1beta/{file['name']}").json()["state"] == "ACTIVE"
     assert client.post("/upload/v1beta/files", json={}).status_code == 400

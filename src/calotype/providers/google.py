@@ -1,8 +1,8 @@
-"""Google's Gemini API with a key (`wire/providers.md §3`): pictures, videos, speech, music and chat.
+"""Google's Gemini API with a key (`wire/providers.md §3`): pictures, videos, speech, music, chat and embeddings.
 
 Google offers no idempotency key and no look-up, so a request whose answer was lost is never sent again. The parts of
 the API are modules of their own: `google_content` (pictures and speech), `google_replies` (chat), `google_predict`
-(Imagen, Veo) and `google_interactions`.
+(Imagen, Veo), `google_interactions` and `google_embeddings`.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,8 +17,19 @@ from calotype.providers import google_interactions, google_predict
 from calotype.providers.answers import immediately
 from calotype.providers.base import Call, Check, Handle, Idempotency, MediaInputs, PollSchedule, Provider
 from calotype.providers.google_content import pictures, speech
+from calotype.providers.google_embeddings import embeddings
 from calotype.providers.google_replies import chat
-from calotype.providers.google_wire import BASE_URL, CONTENT, INTERACTIONS, LONG_RUNNING, PREDICT, VERSION, Line, Target
+from calotype.providers.google_wire import (
+    BASE_URL,
+    CONTENT,
+    EMBED,
+    INTERACTIONS,
+    LONG_RUNNING,
+    PREDICT,
+    VERSION,
+    Line,
+    Target,
+)
 from calotype.settings import ProviderSettings
 
 Way = Callable[[Line, Call, Target], Steps[Outcome]]
@@ -28,6 +39,7 @@ WAYS: dict[tuple[str, Operation | None], Way] = {
     (CONTENT, Operation.IMAGE_TO_IMAGE): pictures,
     (CONTENT, Operation.TEXT_TO_SPEECH): speech,
     (CONTENT, Operation.CHAT): chat,
+    (EMBED, Operation.EMBEDDINGS): embeddings,
     (PREDICT, Operation.TEXT_TO_IMAGE): google_predict.imagen,
     (LONG_RUNNING, Operation.TEXT_TO_VIDEO): google_predict.veo,
     (LONG_RUNNING, Operation.IMAGE_TO_VIDEO): google_predict.veo,

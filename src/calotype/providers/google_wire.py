@@ -29,7 +29,8 @@ POLL_TIMEOUT_S = 15.0
 MAX_ANSWER_BYTES = 96 * 1024 * 1024
 
 CONTENT, PREDICT, LONG_RUNNING, INTERACTIONS = "generateContent", "predict", "predictLongRunning", "interactions"
-METHODS = frozenset({CONTENT, PREDICT, LONG_RUNNING, INTERACTIONS})
+EMBED = "batchEmbedContents"
+METHODS = frozenset({CONTENT, PREDICT, LONG_RUNNING, INTERACTIONS, EMBED})
 FAMILIES: dict[Operation, tuple[tuple[str, str], ...]] = {
     Operation.TEXT_TO_IMAGE: (("imagen", PREDICT), ("", CONTENT)),
     Operation.IMAGE_TO_IMAGE: (("", CONTENT),),
@@ -39,6 +40,7 @@ FAMILIES: dict[Operation, tuple[tuple[str, str], ...]] = {
     Operation.TEXT_TO_SPEECH: (("", CONTENT),),
     Operation.TEXT_TO_MUSIC: (("", INTERACTIONS),),
     Operation.CHAT: (("", CONTENT),),
+    Operation.EMBEDDINGS: (("", EMBED),),
 }
 """Operation → the method of each family of models, by how its names begin."""
 

@@ -115,6 +115,8 @@ class Google(Emulator):
                     raise Bad(NOT_HERE)
                 answer = google_generate.content_answer(model, body, self._timed(words, body))
                 return self._streamed(answer, words) if streaming else reply(answer)
+            if method == "batchEmbedContents" and "embedding" in model:
+                return reply(google_generate.vectors(body))
             if method == "predict" and model.startswith("imagen-"):
                 return reply(google_generate.predictions(body, words))
             if method == "predictLongRunning" and model.startswith("veo-"):
@@ -243,7 +245,7 @@ class Google(Emulator):
         if ident not in self.files or request.headers.get("x-goog-upload-command") != "upload, finalize":
             return refused(404, "No such upload.")
         self.files[ident] = (await request.body(), self.files[ident][1])
-        return reply({"file": self._described(ident, request)})
+        return reply({"file": self._described(ident, request)}, headers={"x-goog-upload-status": "final"})
 
     def _described(self, ident: str, request: Request) -> dict[str, Any]:
         body, kind = self.files[ident]

@@ -7,6 +7,7 @@ first), `@call` (the first declared function is called), `@think` (a thought bef
 
 from base64 import b64encode
 from typing import Any
+from zlib import crc32
 
 from calotype.kernel.ids import uuid7
 from calotype.sandbox import media
@@ -22,6 +23,7 @@ TOKENS_OF = {"512": 747, "1K": 1120, "2K": 1680, "4K": 2520}
 ONE_SIZE, ONE_SIZE_TOKENS = "gemini-2.5-flash-image", 1290
 TOKENS_PER_PICTURE = 258
 """Tokens of a picture in the input."""
+VECTOR, MOST_TEXTS = 3_072, 100
 KNOWN = frozenset(
     {
         "contents", "systemInstruction", "generationConfig", "safetySettings", "tools", "toolConfig", "cachedContent",
@@ -146,6 +148,29 @@ def _text(model: str, body: dict[str, Any], given: dict[str, int], words: dict[s
         answer["usageMetadata"]["thoughtsTokenCount"] = 7
         answer["usageMetadata"]["totalTokenCount"] += 7
     return answer
+
+
+def vectors(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a vector for each text; the same text always has the same one.
+
+    Raises:
+        Bad: the body is not one that the API takes.
+
+    """
+    requests = body.get("requests") or []
+    if not 1 <= len(requests) <= MOST_TEXTS:
+        raise Bad(f"* BatchEmbedContentsRequest.requests: at most {MOST_TEXTS} requests can be in one batch")
+    texts = [texts_of({"contents": [one.get("content") or {}]}) for one in requests]
+    if not all(texts):
+        raise Bad("* EmbedContentRequest.content: contents is not specified")
+    made = []
+    for one, text in zip(requests, texts, strict=True):
+        length = one.get("outputDimensionality") or VECTOR
+        if not 1 <= length <= VECTOR:
+            raise Bad(f"outputDimensionality must be between 1 and {VECTOR}.")
+        seed = crc32(text.encode())
+        made.append({"values": [round(((seed >> n % 24) & 255) / 128 - 1, 6) for n in range(length)]})
+    return {"embeddings": made, "usageMetadata": {"promptTokenCount": sum(len(text) // 4 + 1 for text in texts)}}
 
 
 def predictions(body: dict[str, Any], words: dict[str, str]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Small pieces of work for worker processes in tests."""
 
+import mmap
 import os
 import signal
 import threading
@@ -33,6 +34,19 @@ def hang(*, progress: Progress) -> Made:
     progress(0.5)
     threading.Event().wait()
     raise AssertionError
+
+
+def fork_and_hang(*, progress: Progress) -> Made:
+    """Leave a child that holds every pipe, then never end."""
+    if os.fork() == 0:
+        signal.pause()
+    return hang(progress=progress)
+
+
+def reserve(*, progress: Progress) -> Made:
+    """Map far more than may be written, as engines do with files and devices."""
+    with mmap.mmap(-1, 64 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ):
+        return Made(b"mapped")
 
 
 def half(*, prompt: str, seed: int, progress: Progress) -> Made:

@@ -146,6 +146,17 @@ async def test_cancelling_a_running_task_kills_its_process_and_readies_another(p
     assert isinstance(await run(pool, task("echo", tmp_path)), Done)
 
 
+async def test_what_a_task_started_ends_with_it(pool: Pool, tmp_path: Path) -> None:
+    begun = Begun()
+    running = asyncio.create_task(run(pool, task("fork_and_hang", tmp_path), begun=begun))
+    await asyncio.wait_for(begun.wait(), PATIENCE_S)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    async with asyncio.timeout(PATIENCE_S):
+        assert isinstance(await run(pool, task("echo", tmp_path)), Done), "nothing holds the place"
+
+
 async def test_a_task_past_its_deadline_is_killed(pool: Pool, tmp_path: Path) -> None:
     await whoami(pool, tmp_path)
     (pid,) = pool.pids
@@ -177,6 +188,17 @@ async def test_memory_is_bounded_and_the_process_that_met_the_bound_is_replaced(
     before = (await whoami(pool, tmp_path))[0]
     assert await run(pool, task("gobble", tmp_path)) == Broken("MemoryError", out_of_memory=True)
     assert (await whoami(pool, tmp_path))[0] != before
+
+
+async def test_what_is_only_reserved_does_not_count_where_what_is_written_is_bounded(tmp_path: Path) -> None:
+    pool = Pool(Limits(processes=1, memory_bytes=1 << 30, written_only=True))
+    try:
+        assert isinstance(await run(pool, task("reserve", tmp_path)), Done)
+        reply = await run(pool, task("gobble", tmp_path))
+        assert isinstance(reply, Broken)
+        assert reply.out_of_memory
+    finally:
+        await pool.close()
 
 
 async def test_refusals_and_errors_come_back_as_values_without_the_error_text(pool: Pool, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from calotype.catalog import CardError, Catalog, quote
 from calotype.catalog import rules as r
-from calotype.catalog.build import SANDBOX
+from calotype.catalog.card import SANDBOX
 from calotype.catalog.prices import Pricing
 from calotype.catalog.synced import FILE, pricing_of, read, write
 from calotype.catalog.unit_prices import UnitPrice, counted, exact, unit_of

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import jsonschema_rs
 from msgspec.structs import replace
 
-from calotype.catalog.card import ANY_REGION, Card, Declaration, Route
+from calotype.catalog.card import ANY_REGION, SANDBOX, Card, Declaration, Route
 from calotype.catalog.files import CardError, CardFile, RouteFile
 from calotype.catalog.prices import Pricing, cost_of, priced, quote, rates
 from calotype.catalog.rules import AnyRule, Image, PriceError, Request
@@ -25,8 +25,6 @@ KEY_CLASSES: dict[str, frozenset[KeyClass]] = {
 STREAMS_BY_CARD = frozenset({"fal"})
 """Kinds of provider of which a model streams only if its card says so."""
 CLOUD_CLASSES = frozenset({KeyClass.PAID, KeyClass.UNLIMITED})
-SANDBOX = "the sandbox"
-"""The source of costs at an upstream on this very machine, which bills nobody."""
 
 
 def build(origin: str, file: CardFile, providers: Mapping[str, ProviderSettings], pricing: Pricing) -> Card:
@@ -206,7 +204,7 @@ def _priced(origin: str, card: Card, providers: Mapping[str, ProviderSettings], 
             raise CardError(origin, key, str(error)) from None
         has_price = priced(card, route, pricing)
         routes.append(replace(route, priced=has_price, example_micro=retail, example_cost_micro=cost or 0))
-    routes.sort(key=lambda one: (not one.cost_known, one.cost_source == SANDBOX, one.example_cost_micro))
+    routes.sort(key=lambda one: (not one.cost_known, one.unbilled, one.example_cost_micro))
     return replace(card, routes=tuple(routes))
 
 

@@ -14,6 +14,8 @@ from calotype.kernel.generation import KeyClass, Operation, Tier
 Status = Literal["active", "planned", "deprecated", "retired"]
 OutputKind = Literal["image", "video", "audio", "text", "file", "data"]
 ANY_REGION = "*"
+SANDBOX = "the sandbox"
+"""The source of costs at an upstream on this very machine, which bills nobody."""
 
 
 class Declaration(Struct, frozen=True):
@@ -60,6 +62,11 @@ class Route(Struct, frozen=True):
     def cost_known(self) -> bool:
         """Whether somebody published what this costs."""
         return self.cost_source != "unknown"
+
+    @property
+    def unbilled(self) -> bool:
+        """Whether it costs nothing only because its upstream is on this very machine."""
+        return self.cost_source == SANDBOX
 
     def runs(self, available: Container[str]) -> bool:
         """Say whether its provider is set up and everything it needs is here."""

@@ -72,8 +72,8 @@ class InputSchema:
     """The JSON Schema of one model's input. Unknown fields are refused and top-level defaults filled in.
 
     Besides JSON Schema's own keywords it takes `x-size` (`Size`), `x-accepts`, a sentence about what a field accepts,
-    `x-media` on a field whose text, or list of texts, stands for files (`image`, `audio`, `video`, `archive`, `document`), and
-    `x-aliases`, what other dialects call the field (`renamed`).
+    `x-media` on a field whose text, or list of texts, stands for files (`image`, `audio`, `video`, `archive`,
+    `document`), and `x-aliases`, what other dialects call the field (`renamed`).
     """
 
     def __init__(self, document: dict[str, Any]) -> None:

@@ -10,7 +10,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from calotype.catalog import CardError, Catalog, Pricing, Route
-from calotype.catalog.build import SANDBOX
 from calotype.catalog.synced import FILE, pricing_of, read, write
 from calotype.catalog.unit_prices import UnitPrice
 from calotype.cli.options import DataDir, Json, settings_for
@@ -154,7 +153,7 @@ def _routes(catalog: Catalog, provider: str, upstream: str) -> list[Route]:
 
 def _says(route: Route) -> bool:
     """Say whether the card itself knows the cost."""
-    return route.cost_known and route.cost_source != SANDBOX
+    return route.cost_known and not route.unbilled
 
 
 def _models(catalog: Catalog, provider: str, upstream: str) -> list[str]:

@@ -100,10 +100,13 @@ def _check_named(card: Card, key: KeyRecord, rules: Rules) -> None:
 
 
 def _cheapest(catalog: Catalog, ctx: Context, key: KeyRecord, rules: Rules, fields: dict[str, Any] | None) -> Card:
-    """Return the cheapest eligible model for the operation, by the price of each card's example."""
+    """Return the cheapest eligible model for the operation, by the price of each card's example.
+
+    A model that costs nothing only because its upstream is an emulator comes after those that have a price.
+    """
     if rules.operation is None:
         raise Problem(Code.INVALID_INPUT, "model auto needs an endpoint that says what to make.", field="model")
-    found: list[tuple[bool, int, str, Card]] = []
+    found: list[tuple[tuple[bool, bool, int, str], Card]] = []
     previews: list[str] = []
     blocked = False
     for card in catalog.by_operation(rules.operation):
@@ -117,11 +120,12 @@ def _cheapest(catalog: Catalog, ctx: Context, key: KeyRecord, rules: Rules, fiel
         if card.preview and key.key_class is not KeyClass.TEST and not ctx.allow_preview:
             previews.append(card.id)
         else:
-            found.append((ctx.tier is not None and card.tier is not ctx.tier, first.example_micro, card.id, card))
+            other_tier = ctx.tier is not None and card.tier is not ctx.tier
+            found.append(((other_tier, first.unbilled, first.example_micro, card.id), card))
     if not found:
         raise _nothing_for(rules, previews, blocked)
-    found.sort(key=lambda item: item[:3])
-    return next((item[3] for item in found if fields is None or _takes(item[3], fields)), found[0][3])
+    found.sort(key=lambda item: item[0])
+    return next((card for _, card in found if fields is None or _takes(card, fields)), found[0][1])
 
 
 def _takes(card: Card, fields: dict[str, Any]) -> bool:

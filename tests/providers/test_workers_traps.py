@@ -1,7 +1,12 @@
 """What has cost others their bugs with ComfyUI (`wire/comfyui.md §4`), through the whole server: each trap, sprung."""
 
+import functools
+import hashlib
+import http.server
 import io
 import json
+import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +15,15 @@ from PIL import Image
 from workshop import Workshop, bodies, graphs, uri, workshop
 
 from calotype.catalog.templates import BUILTIN
+from calotype.kernel.generation import Operation
+from calotype.kernel.ids import uuid7
 from calotype.kernel.job import JobState
+from calotype.kernel.outcome import Delta, Pending, Succeeded
+from calotype.providers.base import Call
 from calotype.providers.workers import comfyui_runtime, comfyui_submit, fleet
 from calotype.sandbox import media
 from calotype.sandbox.comfyui import ComfyUI
+from calotype.sandbox.comfyui_nodes import MODELS
 
 SECRET_PROMPT = "a lighthouse that nobody may read of"
 
@@ -166,6 +176,66 @@ def test_a_socket_that_falls_silent_delays_and_nothing_more(shop: Workshop, one:
     shop.act(one, act)
     assert len(bodies(waiting.result())) == 1
     shop.charged(1)
+
+
+def test_previews_and_progress_are_passed_on_while_somebody_listens(shop: Workshop, one: ComfyUI) -> None:
+    runtime = shop.house.app.crew.runtimes["comfyui"]
+    one.settings.update(previews=1)
+    shown: list[Delta] = []
+    seen: list[float] = []
+
+    async def commit() -> None:
+        return None
+
+    async def draw(stream: bool) -> None:
+        call = Call(
+            uuid7(), 1, uuid7(), Operation.TEXT_TO_IMAGE, "flux-krea-dev@1", {"prompt": "@work=1"}, stream=stream
+        )
+        outcome = await runtime.submit(call, commit, lambda _: None, shown.append)
+        while isinstance(outcome, Pending):
+            seen.append(outcome.progress or 0)
+            outcome = await runtime.poll(outcome.handle)
+        assert isinstance(outcome, Succeeded)
+        Path(outcome.outputs[0].path or "").unlink()
+
+    shop.house.ask(draw(stream=True))
+    assert shown and all(one.kind == "preview" and one.body.startswith(b"\x89PNG") for one in shown)
+    assert seen == sorted(seen) and 0.1 < max(seen) < 1
+    shown.clear()
+    shop.house.ask(draw(stream=False))
+    assert shown == []
+
+
+def test_a_lora_by_url_needs_a_folder_that_the_worker_shares(shop: Workshop) -> None:
+    answer = shop.draw("x", model="w/lora", lora_url="https://example.com/style.safetensors")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "lora_url")
+    assert "share no folder" in answer.json()["error"]["message"]
+    unknown = shop.draw("x", model="w/lora", lora_url="nobody_has.safetensors")
+    assert (unknown.status_code, unknown.json()["error"]["param"]) == (400, "lora_url")
+    bodies(shop.draw("x", model="w/lora", lora_url="my_style.safetensors"))
+    shop.charged(1)
+
+
+def test_a_lora_by_url_is_brought_to_the_worker(tmp_path: Path) -> None:
+    head = json.dumps({"a": {"dtype": "F16", "shape": [8], "data_offsets": [0, 16]}}).encode()
+    (tmp_path / "style.safetensors").write_bytes(struct.pack("<Q", len(head)) + head + bytes(16))
+    (tmp_path / "loras").mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as files:
+        threading.Thread(target=files.serve_forever, daemon=True).start()
+        host = f"127.0.0.1:{files.server_address[1]}"
+        url = f"http://{host}/style.safetensors"
+        name = f"calotype/{hashlib.sha256(url.encode()).hexdigest()[:32]}.safetensors"
+        models = {**MODELS, "loras": [name]}
+        with workshop(
+            tmp_path, ComfyUI("sharing", models=models), workers={"sharing": {"loras_dir": str(tmp_path / "loras")}},
+            security={"allowed_private_hosts": [host]},
+        ) as shop:  # fmt: skip
+            bodies(shop.draw("x", model="w/lora", lora_url=url))
+            (graph,) = graphs(shop.emulators["sharing"])
+            assert graph["prompt"]["lora1"]["inputs"]["lora_name"] == name
+            assert (tmp_path / "loras" / name).exists()
+        files.shutdown()
 
 
 def test_partial_outputs_and_graphs_stay_on_the_worker(shop: Workshop, one: ComfyUI) -> None:

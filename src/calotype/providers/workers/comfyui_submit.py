@@ -100,7 +100,9 @@ class Submits:
             avoid.add(place.member.worker.id)
 
     def _unplaced(self, work: Work, failed: Failed) -> Failed:
-        """Blame the caller for a LoRA that no worker has, where everything else is there."""
+        """Blame the caller for a LoRA that no worker can have, or that none has where everything else is there."""
+        if failed.kind is FailedKind.INVALID:
+            return replace(failed, field=next(iter(loras_by_url(work.template, work.fields).values()), None))
         named = unlisted_lora(work)
         if failed.kind is FailedKind.GONE and named is not None:
             field, without = named

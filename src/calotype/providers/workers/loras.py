@@ -26,6 +26,11 @@ def is_url(value: object) -> bool:
     return isinstance(value, str) and value.lower().startswith(("http://", "https://"))
 
 
+def name_of(url: str) -> str:
+    """Return the name by which workers know the LoRA behind a URL."""
+    return f"{SUBFOLDER}/{hashlib.sha256(url.encode()).hexdigest()[:32]}{_SUFFIX}"
+
+
 class Loras:
     """Brings LoRAs into shared folders, each file once."""
 
@@ -44,11 +49,11 @@ class Loras:
         return await asyncio.shield(task)
 
     async def _bring(self, url: str, folder: Path, field: str) -> str | Failed:
-        name = hashlib.sha256(url.encode()).hexdigest()[:32] + _SUFFIX
-        target = folder / SUBFOLDER / name
+        name = name_of(url)
+        target = folder / name
         if await asyncio.to_thread(target.exists):
-            return f"{SUBFOLDER}/{name}"
-        part = target.with_name(f".{name}.{os.urandom(6).hex()}.part")
+            return name
+        part = target.with_name(f".{target.name}.{os.urandom(6).hex()}.part")
         try:
             await asyncio.to_thread(_make, folder, target.parent)
             async with FileSink(part) as sink:
@@ -71,7 +76,7 @@ class Loras:
             return Failed(FailedKind.RETRY, "The LoRA could not be put into the workers' folder.", detail=reason)
         finally:
             await asyncio.to_thread(part.unlink, missing_ok=True)
-        return f"{SUBFOLDER}/{name}"
+        return name
 
 
 def is_safetensors(path: Path) -> bool:

@@ -9,8 +9,8 @@ from calotype.providers.local.extra import engine
 from calotype.providers.local.messages import BadInput, Made, ProgressCallback, Unavailable
 
 EXTRA = "diffusers"
-LOADED = 0.05
-"""Share of the progress that is shown once the pipeline is there."""
+LOADED, STEPPED = 0.05, 0.9
+"""Shares of the progress that are shown once the pipeline is there, and once its last step is taken."""
 
 
 def render(*, loading: dict[str, Any], progress: ProgressCallback, **fields: Any) -> Made:
@@ -57,7 +57,7 @@ def render(*, loading: dict[str, Any], progress: ProgressCallback, **fields: Any
 def _teller(progress: ProgressCallback) -> Any:
     def tell(pipeline: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         steps = max(1, int(getattr(pipeline, "num_timesteps", 0) or step + 1))
-        progress(LOADED + (0.98 - LOADED) * (step + 1) / steps)
+        progress(LOADED + (STEPPED - LOADED) * (step + 1) / steps)
         return tensors
 
     return tell
@@ -69,12 +69,12 @@ def _load(loading: Loading, contents: Contents) -> Any:
         library.utils.logging.disable_progress_bar()
         library.utils.logging.set_verbosity_error()
     torch.set_num_threads(loading.processors)
-    device = _device(torch, loading.device)
+    device = device_of(torch, loading.device)
     if device != "cpu":
         torch.cuda.empty_cache() if device == "cuda" else torch.mps.empty_cache()
     pipeline = diffusers.DiffusionPipeline.from_pretrained(
         loading.folder,
-        dtype=_precision(torch, device, loading, contents),
+        dtype=precision_of(torch, device, loading, contents),
         variant=contents.variant,
         use_safetensors=True,
         local_files_only=True,
@@ -91,7 +91,13 @@ def _is_required(parameter: inspect.Parameter | None) -> bool:
     return parameter is not None and parameter.default is inspect.Parameter.empty
 
 
-def _device(torch: Any, wanted: str) -> str:
+def device_of(torch: Any, wanted: str) -> str:
+    """Return PyTorch's name of what computes.
+
+    Raises:
+        Unavailable: a GPU is wanted and there is none.
+
+    """
     if wanted != "cpu" and torch.cuda.is_available():
         return "cuda"
     if wanted != "cpu" and torch.backends.mps.is_available():
@@ -101,7 +107,7 @@ def _device(torch: Any, wanted: str) -> str:
     return "cpu"
 
 
-def _precision(torch: Any, device: str, loading: Loading, contents: Contents) -> Any:
+def precision_of(torch: Any, device: str, loading: Loading, contents: Contents) -> Any:
     """Return the type of numbers: on a GPU half precision, and there the one with the wider range for transformers."""
     if loading.precision != "auto":
         return getattr(torch, loading.precision)

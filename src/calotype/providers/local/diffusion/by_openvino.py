@@ -11,7 +11,7 @@ from calotype.providers.local.extra import engine
 from calotype.providers.local.messages import Made, ProgressCallback, Unavailable
 
 EXTRA = "openvino"
-LOADED = 0.05
+LOADED, STEPPED = 0.05, 0.9
 _ONE_PROMPT = ("FluxPipeline", "LatentConsistencyModelPipeline")
 """Classes that take no negative prompt; the engine refuses one."""
 
@@ -45,7 +45,7 @@ def render(*, loading: dict[str, Any], progress: ProgressCallback, **fields: Any
             warnings.append(f"{load.name} does not use negative_prompt with this guidance_scale")
 
     def tell(step: int, steps: int, _latent: Any) -> bool:
-        progress(LOADED + (0.98 - LOADED) * (step + 1) / max(1, steps))
+        progress(LOADED + (STEPPED - LOADED) * (step + 1) / max(1, steps))
         return False
 
     try:
@@ -69,12 +69,18 @@ def without_telemetry() -> None:
 def _load(loading: Loading, contents: Contents) -> Any:
     without_telemetry()
     genai = engine("openvino_genai", EXTRA)
-    device = _device(engine("openvino", EXTRA), loading.device)
+    device = device_of(engine("openvino", EXTRA), loading.device)
     bounds = {"INFERENCE_NUM_THREADS": loading.processors} if device == "CPU" else {}
     return genai.Text2ImagePipeline(loading.folder, device, **bounds), contents.family
 
 
-def _device(openvino: Any, wanted: str) -> str:
+def device_of(openvino: Any, wanted: str) -> str:
+    """Return OpenVINO's name of what computes.
+
+    Raises:
+        Unavailable: a GPU is wanted and there is none.
+
+    """
     has_gpu = wanted != "cpu" and any(name.startswith("GPU") for name in openvino.Core().available_devices)
     if wanted == "gpu" and not has_gpu:
         raise Unavailable("This machine has no GPU that OpenVINO can use.")

@@ -1,6 +1,7 @@
 """ComfyUI servers as a provider: the state machine of `wire/comfyui.md §5` over the house's durable queue."""
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -183,13 +184,9 @@ class ComfyRuntime(FleetRuntime):
 
     def _again(self, handle: Handle, failed: Failed, tries: int = LOSSES) -> Failed:
         """Let a job be done again where its template allows that and it was not tried too often."""
-        fit = bool(handle.get("restartable", True)) and int(handle.get("attempt", 1)) <= tries
-        if failed.requeue:
-            if (member := self.fleet.members.get(str(handle["worker"]))) is not None:
-                self._ears.drop(member, str(handle["prompt"]))
-            kind = FailedKind.UPSTREAM if failed.kind is FailedKind.RETRY else failed.kind
-            return failed if fit else replace(failed, kind=kind, requeue=False)
-        return failed
+        if failed.requeue and (member := self.fleet.members.get(str(handle["worker"]))) is not None:
+            self._ears.drop(member, str(handle["prompt"]))
+        return self.redone(handle, failed, tries)
 
     async def _collected(self, handle: Handle, member: Member, entry: dict[str, Any]) -> Outcome:
         """Fetch what the output nodes saved, before the place is given back."""
@@ -232,6 +229,10 @@ class ComfyRuntime(FleetRuntime):
             await asyncio.to_thread(lambda path: path.unlink(missing_ok=True), self._scratch / str(output.path))
 
     async def _finished(self, handle: Handle, member: Member) -> None:
+        """Give the place back. The history is kept a while for a server that dies now; of PHI it is not."""
+        if handle.get("phi"):
+            with contextlib.suppress(TransportError):
+                await self.fleet.talk(member, server_of(member).forget([str(handle["prompt"])]))
         self._ears.drop(member, str(handle["prompt"]))
         await self.fleet.give_back(str(handle["token"]), member.worker.id)
 

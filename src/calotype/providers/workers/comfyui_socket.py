@@ -73,7 +73,9 @@ class Ear:
 
     def __init__(self, url: str, headers: dict[str, str], client_id: str) -> None:
         self.client_id = client_id
+        self.place = (url, headers)
         self.connected = False
+        self._failed = False
         self._url = f"{url}/ws?clientId={client_id}"
         self._headers = headers
         self._watches: dict[str, Watch] = {}
@@ -99,7 +101,9 @@ class Ear:
         self._watches.pop(prompt_id, None)
 
     async def opened(self) -> None:
-        """Wait a moment for the socket: a server tells nothing of what happened before."""
+        """Wait a moment for the socket, unless it failed before: a server tells nothing of what happened earlier."""
+        if self._failed:
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(OPEN_S):
                 await self._open.wait()
@@ -121,11 +125,12 @@ class Ear:
                         self._url, headers=self._headers, heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES
                     ) as socket,
                 ):
-                    failures = 0
+                    failures, self._failed = 0, False
                     await socket.send_json(_HELLO)
                     await self._hear(socket)
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 log.debug("worker_socket", error=type(error).__name__)
+                self._failed = not self.connected
             self.connected = False
             self._open.clear()
             if self._watches:
@@ -199,8 +204,8 @@ class Ears:
     def of(self, member: Member) -> Ear:
         """Return the ear at a worker."""
         ear = self._ears.get(member.worker.id)
-        if ear is None:
-            url = "ws" + member.worker.url.removeprefix("http")
+        url = "ws" + member.worker.url.removeprefix("http")
+        if ear is None or ear.place != (url, member.headers):
             ear = self._ears[member.worker.id] = Ear(url, member.headers, f"calotype-{self._client}")
         return ear
 

@@ -241,10 +241,12 @@ class Submits:
             member.number, member.numbered_at_ms = number, now_ms
         handle: Handle = {
             "worker": member.worker.id, "prompt": run.upstream_id, "token": run.token, "job": call.job_id,
-            "attempt": call.attempt, "ref": work.template.ref, "nodes": list(work.template.output_nodes),
+            "ref": work.template.ref, "nodes": list(work.template.output_nodes),
             "number": number, "at_ms": now_ms, "timeout_s": work.template.manifest.timeout_s, "seed": work.seed,
             "restartable": work.template.manifest.restartable,
         }  # fmt: skip
+        if call.data_class is DataClass.PHI:
+            handle["phi"] = True
         if warnings:
             handle["warnings"] = list(warnings)
         heard = self._ears.of(member).connected  # then the first look waits for the socket's word

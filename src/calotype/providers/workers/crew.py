@@ -7,6 +7,7 @@ from calotype.catalog.templates import Templates
 from calotype.db import Database
 from calotype.http import Guard
 from calotype.kernel.clock import Clock
+from calotype.kernel.errors import Code, Problem
 from calotype.providers.workers.auth import Keyring
 from calotype.providers.workers.comfyui_runtime import ComfyRuntime
 from calotype.providers.workers.http_runtime import HttpRuntime
@@ -47,6 +48,11 @@ class Crew:
             Problem: a worker of the settings that cannot be.
 
         """
+        for name, worker in self._settings.workers.items():
+            provider = worker.provider or worker.kind
+            if provider not in self.runtimes or self.runtimes[provider].kind != worker.kind:
+                sentence = f"workers.{name}.provider: there is no instance {provider!r} of kind {worker.kind}."
+                raise Problem(Code.INVALID_INPUT, sentence)
         await self.roster.keep_to(self._settings.workers)
         for runtime in self.runtimes.values():
             await runtime.start()

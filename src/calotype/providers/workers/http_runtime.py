@@ -116,7 +116,6 @@ class HttpRuntime(FleetRuntime):
             return job
         handle: Handle = {
             "worker": member.worker.id, "prompt": run.upstream_id, "token": run.token, "job": call.job_id,
-            "attempt": call.attempt,
         }  # fmt: skip
         return await self._told(handle, member, server, job)
 
@@ -196,9 +195,7 @@ class HttpRuntime(FleetRuntime):
 
     def _again(self, handle: Handle, failed: Failed) -> Failed:
         """Let a lost job be done again, a bounded number of times."""
-        if failed.requeue and int(handle.get("attempt", 1)) > LOSSES:
-            return msgspec.structs.replace(failed, requeue=False)
-        return failed
+        return self.redone(handle, failed, LOSSES)
 
     async def stop_at(self, handle: Handle, member: Member) -> bool:
         """Ask the worker to stop."""

@@ -10,7 +10,7 @@ MISSES = 3
 FAULTS = 2
 """Failures in a row that are the worker's own, after which others are preferred."""
 FIRST_REST_S, LONGEST_REST_S = 30.0, 600.0
-QUARANTINE_S = 600.0
+QUARANTINE_S = 60.0
 """How long a worker is not tried with a template that it could not load."""
 KNOWN_S = 60.0
 """How long what a worker has on its disk is believed."""
@@ -36,7 +36,7 @@ class Member:
         self.number: int | None = None
         """The place in its queue that its newest answer named, by which a restart shows (§5)."""
         self.numbered_at_ms = 0
-        self.classes: dict[str, bool] = {}
+        self.classes: dict[str, tuple[float, bool]] = {}
         self.folders: dict[str, tuple[float, frozenset[str]]] = {}
         self._clock = clock
         self._misses = 0
@@ -146,7 +146,11 @@ class Member:
     def unknown(self, order: Order) -> tuple[list[str], list[str]]:
         """Return the node classes and models folders that must be asked for before this order can be judged."""
         now_s = self._clock()
-        classes = [name for name in sorted(order.classes) if name not in self.classes]
+        never = (float("-inf"), False)
+        classes = [
+            name for name in sorted(order.classes)
+            if not self.classes.get(name, never)[1] and now_s - self.classes.get(name, never)[0] > KNOWN_S
+        ]  # fmt: skip
         folders = [
             name for name in sorted(order.models)
             if name not in self.folders or now_s - self.folders[name][0] > KNOWN_S
@@ -156,7 +160,7 @@ class Member:
     def learn(self, classes: dict[str, bool], folders: dict[str, frozenset[str]]) -> None:
         """Note which classes it has, and which files are in its folders."""
         now_s = self._clock()
-        self.classes |= classes
+        self.classes |= {name: (now_s, has) for name, has in classes.items()}
         self.folders |= {name: (now_s, files) for name, files in folders.items()}
 
     def lacks(self, order: Order) -> tuple[str, ...]:
@@ -164,7 +168,9 @@ class Member:
         found: list[str] = []
         if order.version and self.probe is not None and _version(self.probe.version) < _version(order.version):
             found.append(f"ComfyUI {order.version} (it has {self.probe.version or 'an unknown one'})")
-        found += [f"the node {name}" for name in sorted(order.classes) if self.classes.get(name) is False]
+        found += [
+            f"the node {name}" for name in sorted(order.classes) if name in self.classes and not self.classes[name][1]
+        ]
         for folder, files in order.models.items():
             if folder in self.folders:
                 found += [f"{folder}/{name}" for name in sorted(files - self.folders[folder][1])]

@@ -1,11 +1,13 @@
 """What both kinds of worker fleets have in common as a provider of the house."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from calotype.catalog.templates import Templates
 from calotype.db import Database
@@ -59,6 +61,7 @@ class FleetRuntime(Runtime):
         self.fleet.changed = self._resized
         self.max_in_progress = 1
         self._avoid: dict[str, set[str]] = {}
+        self._redone: Counter[str] = Counter()
 
     @property
     def present(self) -> bool:
@@ -95,6 +98,19 @@ class FleetRuntime(Runtime):
         self._avoid.setdefault(job_id, set()).add(worker_id)
         while len(self._avoid) > AVOIDED:
             del self._avoid[next(iter(self._avoid))]
+
+    def redone(self, handle: Handle, failed: Failed, most: int) -> Failed:
+        """Return a failure that lets the job be done again, unless this happened too often or may not be."""
+        if not failed.requeue:
+            return failed
+        job_id = str(handle["job"])
+        self._redone[job_id] += 1
+        while len(self._redone) > AVOIDED:
+            del self._redone[next(iter(self._redone))]
+        if handle.get("restartable", True) and self._redone[job_id] <= most:
+            return failed
+        kind = FailedKind.UPSTREAM if failed.kind is FailedKind.RETRY else failed.kind
+        return replace(failed, kind=kind, requeue=False)
 
     async def stop_at(self, handle: Handle, member: Member) -> bool:
         """Cancel at a worker; False where that cannot be known."""

@@ -71,7 +71,10 @@ def test_a_model_variable_also_counts_for_an_account_set_up_our_way_and_ours_win
         model: [route.upstream for route in catalog.find(model).routes if route.provider == "fal"]
         for model in ("krea-2", "wan")
     }
-    assert upstreams == {"krea-2": ["fal-ai/krea-2/turbo"], "wan": ["fal-ai/krea-wan-14b/text-to-video", "fal-ai/wan-i2v"]}
+    assert upstreams == {
+        "krea-2": ["fal-ai/krea-2/turbo"],
+        "wan": ["fal-ai/krea-wan-14b/text-to-video", "fal-ai/wan-i2v"],
+    }
 
 
 def test_planned_models_are_active_once_fal_is_set_up(settings: Set) -> None:

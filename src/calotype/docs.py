@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from calotype.catalog import Card, Catalog
-from calotype.openapi import ANSWER_HEADERS, ENDPOINTS, ERRORS, HEADERS, WORDS, Endpoint, document
+from calotype.dialects.endpoints import Endpoint
+from calotype.openapi import ANSWER_HEADERS, ENDPOINTS, ERRORS, HEADERS, WORDS, document
 
 HTML = "text/html; charset=utf-8"
 

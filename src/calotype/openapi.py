@@ -35,8 +35,33 @@ WORDS: dict[str, str] = {
     "background": "transparent, opaque or auto, where the model can.",
     "output_format": "png, jpeg or webp, where the model can choose.",
     "seed": "The same seed and input give the same result, where the model can.",
-    "response_format": "A signed URL, or the bytes as base64 in the answer.",
-    "stream": "Not offered for pictures; leave it out.",
+    "response_format": "The form of the answer.",
+    "stream": "The answer as events (server-sent), as it comes.",
+    "stream_options": "include_usage: a last event with what was used.",
+    "partial_images": "How many previews a stream shows at most, where the model shows any.",
+    "messages": "The conversation so far, in OpenAI's form; parts may be pictures and recordings.",
+    "max_completion_tokens": "The most tokens of the answer.",
+    "max_tokens": "The older name of max_completion_tokens.",
+    "temperature": "0 always takes the likeliest word.",
+    "top_p": "Only words that together are this likely are taken.",
+    "stop": "Texts at which the answer ends.",
+    "tools": "Functions that the model may call.",
+    "tool_choice": "Which of the tools is called.",
+    "parallel_tool_calls": "Whether several tools may be called at once.",
+    "reasoning_effort": "How long the model may think first.",
+    "frequency_penalty": "Above 0 words that were said often are avoided.",
+    "presence_penalty": "Above 0 words that were said are avoided.",
+    "input": "The text, for vectors also a list of texts.",
+    "dimensions": "The length of the vectors, where the model can choose.",
+    "encoding_format": "float or base64.",
+    "voice": "The voice's name, or an object with its id.",
+    "speed": "How fast it is spoken.",
+    "instructions": "How it is spoken, in words, where the model can.",
+    "stream_format": "audio: the recording itself; sse: in events.",
+    "file": "A recording: a public URL, a data URI or a file id.",
+    "language": "The language's code, such as en.",
+    "timestamp_granularities": "segment, word or both: the times that verbose_json tells.",
+    "video": "A film: a URL, a file id, or an object with a video's id.",
     "user": "Accepted for OpenAI's clients; use X-Calotype-Customer to group usage.",
     "webhook_url": "A public URL that is told when the job ends.",
     "allow_preview": "Let auto take a preview model.",
@@ -69,6 +94,8 @@ ANSWER_HEADERS: dict[str, str] = {
     "x-phi-routed": "The route that served: model/region/class.",
     "x-phi-tier": "phi or non_phi.",
     "x-phi-attempts": "How many routes were tried.",
+    "x-phi-usage": "verified where the price rests on what was measured, estimated where it does not.",
+    "x-phi-tools": "Of chats: whether the model that answered knows tools.",
     "x-calotype-warnings": "A JSON list of what the caller should know, also in the body.",
 }
 
@@ -171,7 +198,9 @@ def _operation(endpoint: Endpoint, refs: dict[type, Any]) -> dict[str, Any]:
         operation["parameters"] = parameters
     content: dict[str, Any] = {}
     if endpoint.body is not None:
-        content["application/json"] = {"schema": refs[endpoint.body], "example": endpoint.example}
+        content["application/json"] = {"schema": refs[endpoint.body]}
+        if endpoint.example is not None:
+            content["application/json"]["example"] = endpoint.example
     if endpoint.form is not None:
         content["multipart/form-data"] = {"schema": endpoint.form}
     if content:
@@ -184,17 +213,18 @@ def _operation(endpoint: Endpoint, refs: dict[type, Any]) -> dict[str, Any]:
 def _responses(endpoint: Endpoint, refs: dict[type, Any]) -> dict[str, Any]:
     names = ANSWER_HEADERS if endpoint.body is not None or endpoint.operations else ("x-request-id",)
     headers = {name: {"description": ANSWER_HEADERS[name], "schema": _TEXT} for name in names}
-    good: dict[str, Any] = {"description": endpoint.summary, "headers": headers}
+    responses: dict[str, Any] = {}
     if endpoint.redirects:
         location = {"description": "A signed, short-lived URL.", "schema": _TEXT}
-        responses = {"302": {"description": "Where the bytes are.", "headers": {**headers, "location": location}}}
-    else:
+        responses["302"] = {"description": "Where the bytes are.", "headers": {**headers, "location": location}}
+    if not endpoint.redirects or endpoint.more_types:
         schema = refs[endpoint.answer] if endpoint.answer is not None else {}
-        good["content"] = {endpoint.media_type: {"schema": schema}}
-        good["content"] |= {kind: {"schema": {}} for kind in endpoint.more_types}
+        content: dict[str, Any] = {kind: {"schema": {}} for kind in endpoint.more_types}
+        content[endpoint.media_type] = {"schema": schema}
         if endpoint.answer_example is not None:
-            good["content"][endpoint.media_type]["example"] = endpoint.answer_example
-        responses = {str(endpoint.status): good}
+            content[endpoint.media_type]["example"] = endpoint.answer_example
+        good = {"description": endpoint.summary, "headers": headers, "content": content}
+        responses[str(endpoint.status)] = good
     own = endpoint.group == "Health"
     for status in sorted({*endpoint.errors, *(() if endpoint.public else (401,))}):
         error = {} if own else refs[shapes.Error]

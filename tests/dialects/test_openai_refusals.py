@@ -68,7 +68,7 @@ BODIES: list[tuple[str, dict[str, Any], int, str, str | None, tuple[str, ...]]] 
     (IMAGES, {**GOOD, "promt": "x"}, 400, "invalid_input", "promt", ("Did you mean prompt?", "guidance, n, prompt")),
     (IMAGES, {**GOOD, "y" * 500: 1}, 400, "invalid_input", "y" * 40 + "…", ("not a field",)),
     (IMAGES, {**GOOD, "response_format": "tiff"}, 400, "invalid_input", "response_format", ("'tiff'",)),
-    (IMAGES, {**GOOD, "stream": True}, 400, "invalid_input", "stream", ("leave it out",)),
+    (IMAGES, {**GOOD, "partial_images": 4}, 400, "invalid_input", "partial_images", ("<= 3",)),
     (IMAGES, {**GOOD, "stream": "yes"}, 400, "invalid_input", "stream", ("bool",)),
     (IMAGES, {**GOOD, "webhook_url": "http://127.0.0.1/x"}, 400, "invalid_input", "webhook_url", ("public",)),
     (IMAGES, {**GOOD, "webhook_url": "ftp://example.com"}, 400, "invalid_input", "webhook_url", ("http",)),

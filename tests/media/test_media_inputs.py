@@ -141,7 +141,7 @@ async def test_uploads_are_listed_fetched_and_deleted_by_their_owner(uploads, fi
     assert is_upload_id(made[0].id)
     assert (made[0].content_type, made[0].filename, made[0].size_bytes) == ("text/plain", "0.txt", 6)
     assert await uploads.list("org_1", limit=2) == [made[2], made[1]]
-    assert await uploads.list("org_1", before=made[1].id) == [made[0]]
+    assert await uploads.list("org_1", beyond=made[1].id) == [made[0]]
     assert await uploads.list("org_2") == []
     assert await uploads.get(made[0].id, "org_2") is None
     assert not await uploads.delete(made[0].id, "org_2")

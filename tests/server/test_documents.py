@@ -11,9 +11,13 @@ import pytest
 
 from calotype.dialects.openai import shapes
 from calotype.dialects.openai.app import BELOW, EXACT
+from calotype.dialects.openai.not_offered import NOT_OFFERED
 from calotype.openapi import ENDPOINTS
 from running import Account, House
 from upstream import PICTURE
+
+NEED_MORE = ("local/smollm2-135m", "qwen3-embedding-8b")
+"""Models of examples that need weights or a provider."""
 
 
 class Page(HTMLParser):
@@ -46,10 +50,10 @@ def spec(http: httpx2.Client) -> dict[str, Any]:
 
 def test_every_route_of_the_dialect_is_documented_and_nothing_else(spec: dict[str, Any]) -> None:
     served = {(method, f"/v1{path}") for method, path in EXACT}
-    served |= {(method, f"/v1{prefix}{{id}}") for method, prefix, _ in BELOW}
+    served |= {(method, f"/v1{start}{{id}}{end}") for (start, end), calls in BELOW.items() for method in calls}
+    served -= {("POST", f"/v1{path}") for path in NOT_OFFERED}
     written = {(one.method, one.path) for one in ENDPOINTS if one.path.startswith("/v1/")}
-    extra = {("GET", "/v1/videos/{id}/content"), ("GET", "/v1/files/{id}/content"), ("GET", "/v1/media/{token}/{name}")}
-    assert written == served | extra
+    assert written == served | {("GET", "/v1/media/{token}/{name}")}
     assert {(method.upper(), path) for path, item in spec["paths"].items() for method in item} == {
         (one.method, one.path) for one in ENDPOINTS
     }
@@ -76,9 +80,13 @@ def test_the_examples_are_requests_that_work(spec: dict[str, Any], http: httpx2.
     for path, item in spec["paths"].items():
         for operation in item.values():
             content = operation.get("requestBody", {}).get("content", {}).get("application/json")
-            if content is not None:
+            if content is not None and "example" in content and "{" not in path:
                 answer = http.post(path, json=content["example"], headers=headers)
-                assert str(answer.status_code) in operation["responses"] and answer.status_code < 300, answer.text
+                assert str(answer.status_code) in operation["responses"], answer.text
+                if content["example"]["model"] in NEED_MORE:
+                    assert answer.json()["error"]["code"] in ("no_route", "planned"), answer.text
+                    continue
+                assert answer.status_code < 300, answer.text
                 if path.startswith("/v1/videos"):
                     assert http.delete(f"/v1/videos/{answer.json()['id']}", headers=headers).status_code in (200, 409)
 

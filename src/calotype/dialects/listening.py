@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-async def heard(items: AsyncIterator[T], gone: "asyncio.Future[None]", pause_s: float) -> AsyncIterator[T | None]:
+async def heard(
+    items: AsyncIterator[T], gone: "asyncio.Future[None]", pause_s: float
+) -> AsyncGenerator[T | None, None]:
     """Yield each item as it comes, and None when none came for `pause_s`; stop when the caller has hung up."""
     coming = asyncio.ensure_future(anext(items))
     try:

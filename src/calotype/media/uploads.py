@@ -15,7 +15,7 @@ from calotype.media.store import Store
 from calotype.media.tables import Row
 
 MAX_FILENAME_CHARS = 200
-MAX_PAGE = 1000
+MAX_PAGE = 10_001
 
 _UPLOAD_ID = re.compile(r"file_[0-9a-f]{32}\Z")
 _COLUMNS = "id, org_id, key, filename, purpose, content_type, size_bytes, sha256, created_at_ms, expires_at_ms"
@@ -25,10 +25,9 @@ _INSERT = Sql(f"""
             :expires_at_ms)
 """)  # noqa: S608  (the columns are a constant above)
 _GET = Sql(f"SELECT {_COLUMNS} FROM upload WHERE id = :id AND org_id = :org_id AND expires_at_ms > :now_ms")  # noqa: S608
-_LIST = Sql(f"""
-    SELECT {_COLUMNS} FROM upload
-    WHERE org_id = :org_id AND expires_at_ms > :now_ms AND id < :before ORDER BY id DESC LIMIT :count
-""")  # noqa: S608
+_PAGE = "WHERE org_id = :org_id AND expires_at_ms > :now_ms AND (:purpose = '' OR purpose = :purpose)"
+_NEWEST = Sql(f"SELECT {_COLUMNS} FROM upload {_PAGE} AND id < :beyond ORDER BY id DESC LIMIT :count")  # noqa: S608
+_OLDEST = Sql(f"SELECT {_COLUMNS} FROM upload {_PAGE} AND id > :beyond ORDER BY id LIMIT :count")  # noqa: S608
 _DELETE = Sql("DELETE FROM upload WHERE id = :id AND org_id = :org_id")
 
 
@@ -118,15 +117,19 @@ class Uploads:
         row = await self._db.read(lambda tx: tx.row(_GET, params))
         return None if row is None else _from_row(row)
 
-    async def list(self, org_id: str, *, before: str = "", limit: int = 100) -> list[Upload]:
-        """Return a page of uploads, newest first; `before` is the last id of the page above."""
+    async def list(
+        self, org_id: str, *, beyond: str = "", limit: int = 100, oldest_first: bool = False, purpose: str = ""
+    ) -> list[Upload]:
+        """Return a page of uploads, newest first or oldest; `beyond` is the last id of the page before."""
         params = {
             "org_id": org_id,
             "now_ms": self._clock.now_ms(),
-            "before": before or "file_g",  # sorts behind every hex digit
+            "purpose": purpose,
+            "beyond": beyond or ("" if oldest_first else "file_g"),  # sorts behind every hex digit
             "count": max(1, min(limit, MAX_PAGE)),
         }
-        return [_from_row(row) for row in await self._db.read(lambda tx: tx.rows(_LIST, params))]
+        query = _OLDEST if oldest_first else _NEWEST
+        return [_from_row(row) for row in await self._db.read(lambda tx: tx.rows(query, params))]
 
     async def delete(self, file_id: str, org_id: str) -> bool:
         """Remove an upload, row first; a file left behind by a crash in between is found by the sweep."""

@@ -55,10 +55,16 @@ def error_answer(problem: Problem, stamp: Stamp) -> tuple[int, Headers, bytes]:
     return status, headers, _encode({"error": error_object(problem)})
 
 
-def job_headers(view: JobView) -> Headers:
-    """Return the headers of an answer that carries a job."""
+def job_headers(view: JobView, kind: tuple[bytes, bytes] = JSON) -> Headers:
+    """Return the headers of an answer that carries a job; `kind` is its content type."""
     stamp = stamp_headers(stamp_of(view))
-    return [JSON, *stamp, (b"x-calotype-job-id", view.id.encode()), *warning_headers(view.warnings)]
+    return [kind, *stamp, (b"x-calotype-job-id", view.id.encode()), *warning_headers(view.warnings)]
+
+
+def kept_once() -> Problem:
+    """Return the refusal of a result that was answered directly and is stored nowhere."""
+    sentence = "This result was answered once and is not kept; send a new request."
+    return Problem(Code.GONE, sentence, retryable=False)
 
 
 def failure_answer(view: JobView) -> tuple[int, Headers, bytes]:

@@ -5,11 +5,24 @@ from collections.abc import Awaitable, Callable
 from calotype.dialects.door import Exchange, Receive, Scope, Send
 from calotype.dialects.headers import refusal_stamp
 from calotype.dialects.openai.answers import error_answer
+from calotype.dialects.openai.chat import create_completion
 from calotype.dialects.openai.desk import Desk
-from calotype.dialects.openai.files import create_file, delete_file, get_file, list_files
-from calotype.dialects.openai.images import create_image
+from calotype.dialects.openai.embeddings import create_embeddings
+from calotype.dialects.openai.files import create_file, delete_file, get_file, get_file_content, list_files
+from calotype.dialects.openai.image_calls import create_edit, create_image
 from calotype.dialects.openai.listing import get_model, get_models, get_pricing
-from calotype.dialects.openai.video_calls import create_video, delete_video, get_video, list_videos
+from calotype.dialects.openai.not_offered import NOT_OFFERED, refusal
+from calotype.dialects.openai.speech import create_speech
+from calotype.dialects.openai.transcriptions import create_transcription
+from calotype.dialects.openai.video_calls import (
+    create_video,
+    delete_video,
+    edit_video,
+    get_content,
+    get_video,
+    list_videos,
+    remix_video,
+)
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import DataClass
 
@@ -17,22 +30,31 @@ PREFIXES = ("/api/v1", "/v1")
 Handler = Callable[[Desk, Exchange], Awaitable[None]]
 
 EXACT: dict[tuple[str, str], Handler] = {
+    ("POST", "/chat/completions"): create_completion,
+    ("POST", "/embeddings"): create_embeddings,
+    ("POST", "/audio/speech"): create_speech,
+    ("POST", "/audio/transcriptions"): create_transcription,
     ("POST", "/images/generations"): create_image,
+    ("POST", "/images/edits"): create_edit,
     ("POST", "/videos/generations"): create_video,
+    ("POST", "/videos/edits"): edit_video,
     ("POST", "/videos"): create_video,
     ("GET", "/videos"): list_videos,
     ("GET", "/models"): get_models,
     ("GET", "/pricing"): get_pricing,
     ("POST", "/files"): create_file,
     ("GET", "/files"): list_files,
+    **{("POST", path): refusal(sentence) for path, sentence in NOT_OFFERED.items()},
 }
-BELOW: tuple[tuple[str, str, Handler], ...] = (
-    ("GET", "/videos/", get_video),
-    ("DELETE", "/videos/", delete_video),
-    ("GET", "/models/", get_model),
-    ("GET", "/files/", get_file),
-    ("DELETE", "/files/", delete_file),
-)
+BELOW: dict[tuple[str, str], dict[str, Handler]] = {
+    ("/videos/", "/content"): {"GET": get_content},
+    ("/videos/", "/remix"): {"POST": remix_video},
+    ("/videos/", ""): {"GET": get_video, "DELETE": delete_video},
+    ("/models/", ""): {"GET": get_model},
+    ("/files/", "/content"): {"GET": get_file_content},
+    ("/files/", ""): {"GET": get_file, "DELETE": delete_file},
+}
+"""What stands before an id and behind it → calls by method; the longer ones first, for an id may hold slashes."""
 
 
 class OpenAIDialect:
@@ -60,12 +82,14 @@ class OpenAIDialect:
         if handler is not None:
             return handler
         allowed = {known for known, exact in EXACT if exact == path}
-        for known, prefix, below in BELOW:
-            if path.startswith(prefix) and len(path) > len(prefix):
-                if known == method:
-                    x.rest = path[len(prefix) :]
-                    return below
-                allowed.add(known)
+        near = () if allowed else BELOW.items()
+        for (start, end), calls in near:
+            if path.startswith(start) and path.endswith(end) and len(path) > len(start) + len(end):
+                if method in calls:
+                    x.rest = path[len(start) : len(path) - len(end)]
+                    return calls[method]
+                allowed = set(calls)
+                break
         if allowed:
             raise _NotOfferedError(method, sorted(allowed))
         raise Problem(Code.NOT_FOUND, f"There is nothing at {method} {path[:100]}; see /docs.")

@@ -1,5 +1,6 @@
 """What every handler of the dialect needs, in one place."""
 
+import asyncio
 import time
 from collections.abc import Callable, Container
 from typing import Any
@@ -7,15 +8,19 @@ from typing import Any
 import msgspec
 
 from calotype.catalog import Catalog
-from calotype.dialects.door import Door, Exchange
+from calotype.dialects.door import Caller, Door, Exchange
+from calotype.dialects.openai.options import Options
 from calotype.jobs.engine import Engine
-from calotype.kernel.generation import Context
+from calotype.jobs.intake import Ask
+from calotype.kernel.generation import Generation, Operation
 from calotype.media.artifacts import Artifact
 from calotype.media.signing import Signer
 from calotype.media.store import Store
 from calotype.media.uploads import Upload, Uploads
 
 NAME = "openai"
+STILLS_AT_ONCE = 2
+"""Films that stills are taken of at one moment."""
 
 
 class Desk:
@@ -40,24 +45,42 @@ class Desk:
         self.available = available
         self.store = store
         self.uploads = uploads
+        self.stills = asyncio.Semaphore(STILLS_AT_ONCE)
         self.started_at = int(time.time())
         self._signer = signer
         self._url_lifetime_ms = url_lifetime_s * 1000
         self._public_url = (public_url or "").rstrip("/")
 
-    def with_options(self, context: Context, *, allow_preview: bool | None, webhook_url: str | None) -> Context:
-        """Add to a context what the body says about it.
+    def ask(
+        self,
+        x: Exchange,
+        caller: Caller,
+        raw: bytes,
+        options: Options,
+        operation: Operation,
+        fields: dict[str, Any],
+        known: frozenset[str],
+        *,
+        at_once: bool = True,
+        wants: dict[str, Any] | None = None,
+    ) -> Ask:
+        """Return what the engine takes; `raw` is the body by which the request is known when it comes again.
 
         Raises:
-            Problem: `invalid_input` for a webhook that may not be called.
+            Problem: `invalid_input` for a header, and for a webhook that may not be called.
 
         """
+        context = self.door.context(caller, x, NAME, raw)
         changes: dict[str, Any] = {}
-        if allow_preview:
+        if options.allow_preview:
             changes["allow_preview"] = True
-        if webhook_url is not None:
-            changes["webhook"] = self.door.webhook(webhook_url, "webhook_url")
-        return msgspec.structs.replace(context, **changes) if changes else context
+        if options.webhook_url is not None:
+            changes["webhook"] = self.door.webhook(options.webhook_url, "webhook_url")
+        return Ask(
+            generation=Generation(operation, options.model, fields),
+            context=msgspec.structs.replace(context, **changes) if changes else context, key=caller.key, org=caller.org,
+            operation=operation, at_once=at_once, known_fields=known, wants=wants or {},
+        )  # fmt: skip
 
     def url_of(self, x: Exchange) -> Callable[[Artifact], str]:
         """Return the function that makes an artifact's URL: signed and short-lived, or the upstream's own."""

@@ -4,8 +4,13 @@ from typing import Any
 
 from calotype.dialects.endpoints import Endpoint, Parameter
 from calotype.dialects.openai import shapes
+from calotype.dialects.openai.chat import ChatRequest
+from calotype.dialects.openai.embeddings import EmbeddingRequest
 from calotype.dialects.openai.images import ImageRequest
-from calotype.dialects.openai.videos import VideoRequest
+from calotype.dialects.openai.speech import SpeechRequest
+from calotype.dialects.openai.transcriptions import TranscriptionRequest
+from calotype.dialects.openai.videos import RemixRequest, VideoRequest
+from calotype.kernel.generation import Operation
 
 _TEXT: dict[str, Any] = {"type": "string"}
 _ID = Parameter("id", "The id that the creating call answered.", _TEXT, "path")
@@ -17,6 +22,44 @@ _VIDEO = {
     "prompt": "waves rolling towards a beach", "seconds": "4", "size": "1280x720", "remixed_from_video_id": None,
     "error": None, "data": None,
 }  # fmt: skip
+_BINARY = {"type": "string", "format": "binary"}
+_EVENTS = ("text/event-stream",)
+_SOUNDS = ("audio/ogg", "audio/aac", "audio/flac", "audio/wav", "audio/pcm", "text/event-stream", "application/json")
+_FILMED = (Operation.TEXT_TO_VIDEO, Operation.IMAGE_TO_VIDEO, Operation.TALKING_AVATAR)
+_EDITED = (Operation.IMAGE_TO_IMAGE, Operation.UPSCALE, Operation.BACKGROUND_REMOVAL)
+_RECORDING_FORM = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {
+        "file": {**_BINARY, "description": "The recording, or a film with one."},
+        "model": {**_TEXT, "description": "The model, by id or alias; auto takes the cheapest that fits."},
+        "response_format": {
+            "enum": ["json", "text", "srt", "vtt", "verbose_json"],
+            "description": "The form of the answer.",
+        },
+        "language": {**_TEXT, "description": "The language that is spoken, such as en."},
+        "prompt": {**_TEXT, "description": "Names and words that may occur."},
+        "timestamp_granularities[]": {
+            "type": "array",
+            "items": {"enum": ["segment", "word"]},
+            "description": "Which times verbose_json tells.",
+        },
+        "stream": {"type": "boolean", "description": "The text as events."},
+    },
+}
+_EDIT_FORM = {
+    "type": "object",
+    "required": ["image"],
+    "properties": {
+        "image": {**_BINARY, "description": "The picture; several as image[]."},
+        "mask": {**_BINARY, "description": "Where to paint, for models that take one."},
+        "prompt": {**_TEXT, "description": "What to change, in words."},
+        "model": {**_TEXT, "description": "The model, by id or alias; auto takes the cheapest that fits."},
+        "response_format": {"enum": ["url", "b64_json"], "description": "A signed URL, or the bytes as base64."},
+        "stream": {"type": "boolean", "description": "The pictures as events."},
+        "partial_images": {"type": "integer", "minimum": 0, "maximum": 3, "description": "Previews in a stream."},
+    },
+}
 _FILE_FORM = {
     "type": "object",
     "required": ["file"],
@@ -30,8 +73,8 @@ _FILE_FORM = {
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "POST", "/v1/images/generations", "Images", "Make pictures",
-        "Waits for the pictures and answers them, by URL or as base64.",
-        shapes.Images, body=ImageRequest, errors=_ASK_ERRORS,
+        "Waits for the pictures and answers them, by URL or as base64; with stream as events, previews first.",
+        shapes.Images, body=ImageRequest, errors=_ASK_ERRORS, more_types=_EVENTS, operations=(Operation.TEXT_TO_IMAGE,),
         example={"model": "local/sketch", "prompt": "a lighthouse on a cliff at sunset", "size": "1024x1024"},
         answer_example={
             "created": 1_795_000_000, "data": [{"url": "https://calotype.example/v1/media/AQBr…/0.png"}],
@@ -39,9 +82,50 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         },
     ),
     Endpoint(
+        "POST", "/v1/images/edits", "Images", "Change pictures",
+        "Makes pictures of pictures: edits, and what upscalers and background removers do. JSON names them in images.",
+        shapes.Images, form=_EDIT_FORM, errors=_ASK_ERRORS, more_types=_EVENTS, operations=_EDITED,
+    ),
+    Endpoint(
+        "POST", "/v1/chat/completions", "Chat", "Hold a conversation's next turn",
+        "The answer whole, or with stream as events that end with [DONE].",
+        shapes.ChatCompletion, body=ChatRequest, errors=_ASK_ERRORS, more_types=_EVENTS, operations=(Operation.CHAT,),
+        example={
+            "model": "local/smollm2-135m", "messages": [{"role": "user", "content": "What is the capital of France?"}]
+        },
+        answer_example={
+            "id": "chatcmpl-019a9c1e7a5c7d0e8a4f2b6c1d3e5f70", "object": "chat.completion", "created": 1_795_000_000,
+            "model": "gemma-4", "choices": [
+                {"index": 0, "message": {"role": "assistant", "content": "Paris.", "refusal": None}, "logprobs": None,
+                 "finish_reason": "stop"}
+            ],
+            "usage": {"prompt_tokens": 14, "completion_tokens": 2, "total_tokens": 16,
+                      "prompt_tokens_details": {"cached_tokens": 0},
+                      "completion_tokens_details": {"reasoning_tokens": 0}},
+        },
+    ),
+    Endpoint(
+        "POST", "/v1/embeddings", "Embeddings", "Write texts as vectors", "Numbers, or base64 of 32-bit numbers.",
+        shapes.Embeddings, body=EmbeddingRequest, errors=_ASK_ERRORS, operations=(Operation.EMBEDDINGS,),
+        example={"model": "qwen3-embedding-8b", "input": "The evening train to Geneva leaves at half past nine."},
+    ),
+    Endpoint(
+        "POST", "/v1/audio/speech", "Audio", "Read a text aloud",
+        "The answer is the recording; with stream_format sse it comes in events.",
+        media_type="audio/mpeg", more_types=_SOUNDS, body=SpeechRequest, errors=_ASK_ERRORS,
+        operations=(Operation.TEXT_TO_SPEECH,), example={"model": "local/tts", "input": "Good evening."},
+    ),
+    Endpoint(
+        "POST", "/v1/audio/transcriptions", "Audio", "Write down what is said",
+        "A form with the recording, or JSON that names it; subtitles as srt or vtt.",
+        shapes.Transcription, body=TranscriptionRequest, form=_RECORDING_FORM, errors=_ASK_ERRORS,
+        more_types=("text/plain", "text/vtt", "text/event-stream"), operations=(Operation.TRANSCRIPTION,),
+    ),
+    Endpoint(
         "POST", "/v1/videos/generations", "Videos", "Make a video",
         "Answers at once with a job to poll. A picture makes it image-to-video, a recording a talking avatar.",
         shapes.Video, 202, body=VideoRequest, errors=_ASK_ERRORS, example=_FILM, answer_example=_VIDEO,
+        operations=_FILMED,
     ),
     Endpoint(
         "POST", "/v1/videos", "Videos", "Make a video, as OpenAI's clients do",
@@ -71,9 +155,31 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         shapes.Video, parameters=(_ID,), errors=(404,),
     ),
     Endpoint(
-        "GET", "/v1/videos/{id}/content", "Videos", "Fetch a video's file", "Redirects to a signed URL.",
-        parameters=(_ID, Parameter("variant", "Only the video is kept.", {"enum": ["video"], "default": "video"})),
-        errors=(400, 404, 409, 502, 503, 504), redirects=True,
+        "GET", "/v1/videos/{id}/content", "Videos", "Fetch a video's file",
+        "Redirects to a signed URL; a still or a sheet of stills is made of it and answered.",
+        parameters=(
+            _ID,
+            Parameter("variant", "The film, a still (WebP) or a sheet of stills (JPEG).",
+                      {"enum": ["video", "thumbnail", "spritesheet"], "default": "video"}),
+        ),
+        errors=(400, 404, 409, 410, 502, 503, 504), redirects=True, media_type="image/webp",
+        more_types=("image/jpeg",),
+    ),
+    Endpoint(
+        "POST", "/v1/videos/{id}/remix", "Videos", "Turn a video into another by words",
+        "For models that work on films; the video's own one, or the one that model names.",
+        shapes.Video, 202, body=RemixRequest, parameters=(_ID,), errors=(*_ASK_ERRORS, 409),
+        operations=(Operation.VIDEO_TO_VIDEO,), example={"prompt": "the same at night"},
+    ),
+    Endpoint(
+        "POST", "/v1/videos/edits", "Videos", "Change a film by words",
+        "The film is a file, a URL, or an object with a video's id.",
+        shapes.Video, 202, body=RemixRequest, errors=(*_ASK_ERRORS, 409), operations=(Operation.VIDEO_TO_VIDEO,),
+        form={
+            "type": "object",
+            "required": ["prompt", "video"],
+            "properties": {"video": _BINARY, "prompt": _TEXT, "model": _TEXT},
+        },
     ),
     Endpoint(
         "DELETE", "/v1/videos/{id}", "Videos", "Delete a video",
@@ -91,8 +197,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         shapes.FileObject, form=_FILE_FORM, errors=(400, 403, 413, 415, 429, 503),
     ),
     Endpoint(
-        "GET", "/v1/files", "Files", "List files", "Newest first.", shapes.Files,
-        parameters=(Parameter("after", "The last id of the page before.", _TEXT),), errors=(404,),
+        "GET", "/v1/files", "Files", "List files", "A page of them, newest first or oldest.", shapes.Files,
+        parameters=(
+            Parameter("after", "The last id of the page before.", _TEXT),
+            Parameter("limit", "How many to answer.",
+                      {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 10_000}),
+            Parameter("order", "By time.", {"enum": ["asc", "desc"], "default": "desc"}),
+            Parameter("purpose", "Only those for this purpose.", _TEXT),
+        ),
+        errors=(400, 404),
     ),
     Endpoint(
         "GET", "/v1/files/{id}", "Files", "Look at a file", "What is known of it.", shapes.FileObject,

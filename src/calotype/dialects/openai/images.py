@@ -1,43 +1,36 @@
-"""`POST /images/generations`: a synchronous call is a job that was waited for (`wire/providers.md §7.2`)."""
+"""Pictures in OpenAI's words: what requests say, and how answers are written (`wire/providers.md §7.2`)."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pybase64
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from calotype.dialects.door import Exchange, json_object
 from calotype.dialects.headers import Headers
-from calotype.dialects.openai.answers import failure_answer, job_headers
-from calotype.dialects.openai.desk import NAME, Desk
-from calotype.jobs.intake import Ask
+from calotype.dialects.openai.answers import job_headers, kept_once
+from calotype.dialects.openai.options import Options
 from calotype.jobs.types import InlineOutput, JobView
 from calotype.kernel.errors import Code, Problem
-from calotype.kernel.generation import Generation, Operation
-from calotype.kernel.job import JobState
 from calotype.media.artifacts import Artifact
 from calotype.media.store import Store
 
 FIELDS = frozenset(
     {
         "prompt", "n", "size", "quality", "background", "output_format", "output_compression", "moderation", "style",
-        "partial_images", "safety_identifier", "seed", "negative_prompt", "aspect_ratio", "resolution", "complexity",
+        "safety_identifier", "input_fidelity", "seed", "negative_prompt", "aspect_ratio", "resolution", "complexity",
         "frame_count", "frame_duration_ms", "svg",
     }
 )  # fmt: skip
 """Fields with a meaning in this dialect; the model's card decides which of them it takes."""
 
 
-class ImageOptions(Struct):
+class ImageOptions(Options):
     """The fields of an image request that steer the answer and not the picture."""
 
-    model: str = "auto"
     response_format: Literal["url", "b64_json"] | None = None
     stream: bool | None = None
-    user: str | None = None
-    webhook_url: str | None = None
-    allow_preview: bool | None = None
+    partial_images: Annotated[int, Meta(ge=0, le=3)] | None = None
 
 
 class ImageRequest(ImageOptions, kw_only=True):
@@ -61,60 +54,13 @@ class ImageDatum(Struct, omit_defaults=True):
 
 
 UrlOf = Callable[[Artifact], str]
-OPTIONS = frozenset(ImageOptions.__struct_fields__)
-FORMS = (b"multipart/", b"application/x-www-form")
 _encode = msgspec.json.Encoder().encode
 
 
-def split(body: dict[str, Any]) -> tuple[ImageOptions, dict[str, Any]]:
-    """Separate what steers the answer from the model's input.
-
-    Raises:
-        Problem: `invalid_input` naming the field.
-
-    """
-    given = {name: value for name, value in body.items() if name in OPTIONS and value is not None}
-    try:
-        options = msgspec.convert(given, ImageOptions)
-    except msgspec.ValidationError as error:
-        raise bad_option(error) from None
-    if options.stream:
-        raise Problem(Code.INVALID_INPUT, "stream is not offered for images; leave it out or false.", field="stream")
-    return options, {name: value for name, value in body.items() if name not in OPTIONS}
-
-
-def bad_option(error: msgspec.ValidationError) -> Problem:
-    """Turn msgspec's sentence about a field into a refusal that names it."""
-    sentence, _, path = str(error).partition(" - at `$")
-    field = path.rstrip("`").lstrip(".") or None
-    return Problem(Code.INVALID_INPUT, f"{field or 'The body'}: {sentence[:200]}.", field=field)
-
-
-async def create_image(desk: Desk, x: Exchange) -> None:
-    """Run an image request to its end and answer it."""
-    caller = await desk.door.enter(x)
-    if x.headers.get(b"content-type", b"").lower().startswith(FORMS):
-        raise Problem(Code.UNSUPPORTED_MEDIA_TYPE, "Send the request as application/json.", field="Content-Type")
-    body = await desk.door.body(x)
-    options, fields = split(json_object(body))
-    context = desk.with_options(
-        desk.door.context(caller, x, NAME, body), allow_preview=options.allow_preview, webhook_url=options.webhook_url
-    )
-    ask = Ask(
-        generation=Generation(Operation.TEXT_TO_IMAGE, options.model, fields), context=context, key=caller.key,
-        org=caller.org, operation=Operation.TEXT_TO_IMAGE, known_fields=FIELDS,
-        wants={"inline": True} if options.response_format == "b64_json" else {},
-    )  # fmt: skip
-    view, ticket = await desk.engine.run(ask)
-    delivered = False
-    try:
-        if view.state is JobState.SUCCEEDED:
-            headers, content = await encode(view, desk.url_of(x), desk.store)
-            delivered = await x.answer(200, headers, content)
-        else:
-            delivered = await x.answer(*failure_answer(view))
-    finally:
-        desk.engine.answered(ticket, delivered=delivered)
+def wants_of(options: ImageOptions) -> dict[str, Any]:
+    """Return what the answer needs of the job: the bytes, where they are part of it."""
+    inline = options.response_format == "b64_json" or (options.stream and options.response_format is None)
+    return {"inline": True} if inline else {}
 
 
 async def encode(view: JobView, url_of: UrlOf, store: Store) -> tuple[Headers, bytes]:
@@ -134,8 +80,8 @@ async def encode(view: JobView, url_of: UrlOf, store: Store) -> tuple[Headers, b
         head["data"] = [_with_text({"url": url_of(one)}, texts, n) for n, one in enumerate(view.artifacts)]
         return job_headers(view), _encode(head | tail)
     if not view.inline and not view.artifacts:
-        raise Problem(Code.GONE, "This result was answered once and is not kept; send a new request.", retryable=False)
-    pictures = [_base64(one) for one in view.inline] or [await _stored(one, store) for one in view.artifacts]
+        raise kept_once()
+    pictures = await base64_of(view, store)
     parts = [_encode(head)[:-1], b',"data":[']
     for n, text in enumerate(pictures):
         extra = _encode(_with_text({}, texts, n))[1:-1]
@@ -156,6 +102,11 @@ def usage_of(usage: dict[str, int]) -> dict[str, Any]:
         "total_tokens": usage.get("total_tokens", given + made),
         "input_tokens_details": {"text_tokens": max(0, given - pictures), "image_tokens": pictures},
     }
+
+
+async def base64_of(view: JobView, store: Store) -> list[bytes]:
+    """Return the pictures of a job as base64 text."""
+    return [_base64(one) for one in view.inline] or [await _stored(one, store) for one in view.artifacts]
 
 
 def _with_text(datum: dict[str, Any], texts: tuple[str | None, ...], n: int) -> dict[str, Any]:

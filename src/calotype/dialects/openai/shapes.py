@@ -35,6 +35,81 @@ class Images(Struct, forbid_unknown_fields=True):
     warnings: list[str] | UnsetType = UNSET
 
 
+class Message(Struct):
+    """What a model said; models that think tell it in `reasoning`."""
+
+    role: Literal["assistant"]
+    content: str | None
+    refusal: str | None = None
+    reasoning: str | UnsetType = UNSET
+    tool_calls: list[dict[str, Any]] | UnsetType = UNSET
+
+
+class Choice(Struct, forbid_unknown_fields=True):
+    """One of the answers that were asked for."""
+
+    index: int
+    message: Message
+    logprobs: dict[str, Any] | None
+    finish_reason: Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
+
+
+class TokenUsage(Struct, forbid_unknown_fields=True):
+    """The tokens of a conversation; the details are parts of them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: dict[str, int]
+    completion_tokens_details: dict[str, int]
+
+
+class ChatCompletion(Struct, forbid_unknown_fields=True):
+    """A conversation's next turn; with `stream` its pieces come as events of `chat.completion.chunk`."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: TokenUsage
+    label: str | UnsetType = UNSET
+    warnings: list[str] | UnsetType = UNSET
+
+
+class Embedding(Struct, forbid_unknown_fields=True):
+    """A text as a vector: numbers, or base64 of 32-bit numbers in little endian."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class Embeddings(Struct, forbid_unknown_fields=True):
+    """Texts as vectors, in the order of the request."""
+
+    object: Literal["list"]
+    data: list[Embedding]
+    model: str
+    usage: dict[str, int]
+    warnings: list[str] | UnsetType = UNSET
+
+
+class Transcription(Struct, forbid_unknown_fields=True):
+    """What was said in a recording; `verbose_json` adds the length and times."""
+
+    text: str
+    usage: dict[str, Any]
+    model: str
+    task: str | UnsetType = UNSET
+    language: str | UnsetType = UNSET
+    duration: float | UnsetType = UNSET
+    segments: list[dict[str, Any]] | UnsetType = UNSET
+    words: list[dict[str, Any]] | UnsetType = UNSET
+    label: str | UnsetType = UNSET
+    warnings: list[str] | UnsetType = UNSET
+
+
 class VideoError(Struct, forbid_unknown_fields=True):
     """Why a video failed."""
 
@@ -149,8 +224,10 @@ class FileObject(Struct, forbid_unknown_fields=True):
 
 
 class Files(Struct, forbid_unknown_fields=True):
-    """A page of files, newest first."""
+    """A page of files."""
 
     object: Literal["list"]
     data: list[FileObject]
+    first_id: str | None
+    last_id: str | None
     has_more: bool

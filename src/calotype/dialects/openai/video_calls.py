@@ -1,21 +1,25 @@
-"""The calls of the video endpoints: create, look, list, fetch, delete."""
+"""The calls of the video endpoints: create, remix, look, list, fetch, delete."""
 
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
-from starlette.datastructures import UploadFile
 
-from calotype.dialects.door import Exchange, json_object, refuse_phi_files
+from calotype.dialects.door import Caller, Exchange
 from calotype.dialects.openai import videos
 from calotype.dialects.openai.answers import JSON, job_headers
-from calotype.dialects.openai.desk import NAME, Desk
-from calotype.dialects.openai.files import FORM_BYTES, chunks_of, form_of
-from calotype.dialects.openai.images import FORMS
+from calotype.dialects.openai.desk import Desk
+from calotype.dialects.openai.forms import any_body
+from calotype.dialects.openai.options import Options, split
 from calotype.jobs.intake import Ask
 from calotype.jobs.types import JobView
 from calotype.kernel.errors import Code, Problem
-from calotype.kernel.generation import Generation, KeyClass, Operation
+from calotype.kernel.generation import KeyClass, Operation
+from calotype.kernel.ids import OrgId
 from calotype.kernel.job import JobState
+from calotype.media.stills import spritesheet, thumbnail
 
 VIDEOS = frozenset(
     {
@@ -23,52 +27,90 @@ VIDEOS = frozenset(
         Operation.LIP_SYNC,
     }
 )  # fmt: skip
+REMIX_FIELDS = videos.FIELDS | {"video_url"}
+STILLS: dict[str, tuple[bytes, Callable[[Path], bytes]]] = {
+    "thumbnail": (b"image/webp", thumbnail),
+    "spritesheet": (b"image/jpeg", spritesheet),
+}
+"""What is made of a film when it is asked for."""
 _encode = msgspec.json.Encoder().encode
 
 
 async def create_video(desk: Desk, x: Exchange) -> None:
     """Accept a video request and answer 202; OpenAI's own clients always send a form, others JSON."""
     caller = await desk.door.enter(x)
-    if x.headers.get(b"content-type", b"").lower().startswith(FORMS):
-        refuse_phi_files(x)
-        body, given = await _form(desk, x, caller.org.id)
-        card = desk.catalog.get(given["model"]) if isinstance(given.get("model"), str) else None
-        given = videos.typed(given, card.schema.properties if card is not None else {})
+    raw, body = await any_body(desk, x, caller.org.id)
+    options, given = split(body, Options, videos.FIELDS)
+    fields, operation = videos.asked(given)
+    await _begin(desk, x, desk.ask(x, caller, raw, options, operation, fields, videos.FIELDS, at_once=False))
+
+
+async def remix_video(desk: Desk, x: Exchange) -> None:
+    """Turn one of the organisation's films into another by words; the path names it."""
+    caller = await desk.door.enter(x)
+    raw, body = await any_body(desk, x, caller.org.id)
+    options, fields = split(body, Options, REMIX_FIELDS)
+    source = await _film(desk, x.rest, caller.org.id)
+    if body.get("model") is None:
+        options.model = source.job.model
+    video = desk.url_of(x)(source.artifacts[0])
+    await _remix(desk, x, caller, raw, options, fields | {"video_url": video}, videos.video_id(source.id))
+
+
+async def edit_video(desk: Desk, x: Exchange) -> None:
+    """Do the same with a film that the body names or brings."""
+    caller = await desk.door.enter(x)
+    raw, body = await any_body(desk, x, caller.org.id)
+    options, fields = split(body, Options, REMIX_FIELDS | {"video"})
+    given = fields.pop("video", None)
+    ident = given.get("id") if isinstance(given, dict) else None
+    if isinstance(ident, str):
+        source = await _film(desk, ident, caller.org.id)
+        if body.get("model") is None:
+            options.model = source.job.model
+        fields["video_url"] = desk.url_of(x)(source.artifacts[0])
+    elif isinstance(given, str):
+        fields["video_url"] = given
     else:
-        body = await desk.door.body(x)
-        given = json_object(body)
-    options, fields, operation = videos.split(given)
-    context = desk.with_options(
-        desk.door.context(caller, x, NAME, body), allow_preview=options.allow_preview, webhook_url=options.webhook_url
-    )
-    ask = Ask(
-        generation=Generation(operation, options.model, fields), context=context, key=caller.key, org=caller.org,
-        operation=operation, at_once=False, known_fields=videos.FIELDS,
+        raise Problem(Code.INVALID_INPUT, "video is a file, a URL, or an object with a video's id.", field="video")
+    await _remix(desk, x, caller, raw, options, fields, ident)
+
+
+async def _film(desk: Desk, ident: str, org_id: OrgId) -> JobView:
+    """Return a finished video.
+
+    Raises:
+        Problem: `job_not_found`, or `conflict` for one that is not finished.
+
+    """
+    view = await desk.engine.get(videos.job_id_of(ident), org_id)
+    if not is_video(view.job.operation):
+        raise Problem(Code.JOB_NOT_FOUND, "There is no such video.", field="id")
+    if view.state is not JobState.SUCCEEDED or not view.artifacts:
+        raise Problem(Code.CONFLICT, "The video is not there (yet, or any more).", field="id", retryable=False)
+    return view
+
+
+async def _remix(
+    desk: Desk, x: Exchange, caller: Caller, raw: bytes, options: Options, fields: dict[str, Any], source: str | None
+) -> None:
+    wants = {videos.REMIXED_FROM: source} if source is not None else {}
+    await _begin(
+        desk, x,
+        desk.ask(
+            x, caller, raw, options, Operation.VIDEO_TO_VIDEO, fields, REMIX_FIELDS, at_once=False, wants=wants
+        ),
     )  # fmt: skip
+
+
+async def _begin(desk: Desk, x: Exchange, ask: Ask) -> None:
     ticket = await desk.engine.accept(ask)
     delivered = False
     try:
-        view = await desk.engine.get(ticket.job.id, caller.org.id) if ticket.joined else JobView(ticket.job)
+        view = await desk.engine.get(ticket.job.id, ask.org.id) if ticket.joined else JobView(ticket.job)
         delivered = await _answer(desk, x, view, 202)
     finally:
         desk.engine.answered(ticket, delivered=delivered)
-
-
-async def _form(desk: Desk, x: Exchange, org_id: str) -> tuple[bytes, dict[str, Any]]:
-    """Read a form; a file in it becomes an upload, and its digest stands for it in the fingerprint."""
-    form = await form_of(x, max_files=2, max_bytes=desk.uploads.max_bytes + FORM_BYTES)
-    given: dict[str, Any] = {}
-    for name, value in form.items():
-        if isinstance(value, UploadFile):
-            upload = await desk.uploads.create(
-                chunks_of(value), org_id=org_id, filename=value.filename or "input", purpose="input"
-            )
-            given[name] = upload.id
-            form[name] = upload.sha256
-            await value.close()
-        else:
-            given[name] = value
-    return _encode(sorted(form.items())), given
 
 
 async def _answer(desk: Desk, x: Exchange, view: JobView, status: int) -> bool:
@@ -79,23 +121,41 @@ async def _answer(desk: Desk, x: Exchange, view: JobView, status: int) -> bool:
 
 
 async def get_video(desk: Desk, x: Exchange) -> None:
-    """Answer how a video stands, or redirect to its file; polls are never refused for their number."""
+    """Answer how a video stands; polls are never refused for their number."""
     caller = await desk.door.enter(x, counted=False)
-    ident, slash, tail = x.rest.partition("/")
-    view = await desk.engine.get(videos.job_id_of(ident), caller.org.id)
+    view = await desk.engine.get(videos.job_id_of(x.rest), caller.org.id)
     if not is_video(view.job.operation):
         raise Problem(Code.JOB_NOT_FOUND, "There is no such video.", field="id")
-    if not slash:
-        await _answer(desk, x, view, 200)
-        return
-    if tail != "content":
-        raise Problem(Code.NOT_FOUND, "A video has only /content below it.")
-    if x.query.get("variant", "video") != "video":
-        raise Problem(Code.INVALID_INPUT, "Only variant=video is kept.", field="variant")
+    await _answer(desk, x, view, 200)
+
+
+async def get_content(desk: Desk, x: Exchange) -> None:
+    """Redirect to a video's file, or answer a still or a sheet of stills of it."""
+    caller = await desk.door.enter(x, counted=False)
+    view = await desk.engine.get(videos.job_id_of(x.rest), caller.org.id)
+    if not is_video(view.job.operation):
+        raise Problem(Code.JOB_NOT_FOUND, "There is no such video.", field="id")
+    variant = x.query.get("variant", "video")
+    if variant not in ("video", *STILLS):
+        raise Problem(Code.INVALID_INPUT, f"variant is one of video, {', '.join(STILLS)}.", field="variant")
     if view.state is not JobState.SUCCEEDED or not view.artifacts:
         raise view.problem or Problem(Code.NOT_FOUND, "The video is not there (yet, or any more).", field="id")
-    location = desk.url_of(x)(view.artifacts[0])
-    await x.answer(302, [*job_headers(view), (b"location", location.encode())], b"{}")
+    if variant == "video":
+        location = desk.url_of(x)(view.artifacts[0])
+        await x.answer(302, [*job_headers(view), (b"location", location.encode())], b"{}")
+        return
+    if not view.artifacts[0].stored:
+        raise Problem(
+            Code.NOT_FOUND, "This film lies at its provider; only variant=video leads there.", field="variant"
+        )
+    kind, make = STILLS[variant]
+    async with desk.stills:
+        path = await desk.store.borrow(view.artifacts[0].key)
+        try:
+            picture = await asyncio.to_thread(make, path)
+        finally:
+            await desk.store.give_back(path)
+    await x.answer(200, job_headers(view, (b"content-type", kind)), picture)
 
 
 async def delete_video(desk: Desk, x: Exchange) -> None:

@@ -1,13 +1,12 @@
 """Videos: create answers 202 with an object to poll (`wire/products.md A7`, a superset of OpenAI's video object)."""
 
-import re
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from calotype.dialects.openai.answers import error_object
-from calotype.dialects.openai.images import UrlOf, bad_option
+from calotype.dialects.openai.images import UrlOf
+from calotype.dialects.openai.options import Options
 from calotype.jobs.types import JobView
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import Operation
@@ -17,7 +16,7 @@ from calotype.kernel.job import JobState
 FIELDS = frozenset(
     {
         "prompt", "image_url", "audio_url", "seconds", "size", "aspect_ratio", "resolution", "seed", "fps",
-        "negative_prompt", "motion",
+        "negative_prompt", "motion", "input_reference",
     }
 )  # fmt: skip
 
@@ -31,18 +30,11 @@ STATUS: dict[JobState, str] = {
     JobState.CANCELED: "failed",
 }
 POLL_AFTER_MS = 1000
+REMIXED_FROM = "remixed_from_video_id"
+"""What a job remembers of the film it was made from."""
 
 
-class VideoOptions(Struct):
-    """The fields of a video request that steer the answer and not the video."""
-
-    model: str = "auto"
-    user: str | None = None
-    webhook_url: str | None = None
-    allow_preview: bool | None = None
-
-
-class VideoRequest(VideoOptions):
+class VideoRequest(Options):
     """The body of a video request, as documented; a model may take further fields of its own."""
 
     prompt: str = ""
@@ -65,22 +57,21 @@ class VideoDatum(Struct):
     content_type: str
 
 
-OPTIONS = frozenset(VideoOptions.__struct_fields__)
+class RemixRequest(Options, kw_only=True):
+    """What a film is to be turned into; `video` names it where the path does not."""
+
+    prompt: str
+    video: str | dict[str, Any] | None = None
 
 
-def split(body: dict[str, Any]) -> tuple[VideoOptions, dict[str, Any], Operation]:
-    """Separate what steers the answer from the model's input, and say what is asked: audio present means an avatar.
+def asked(fields: dict[str, Any]) -> tuple[dict[str, Any], Operation]:
+    """Return the model's input, and say what is asked: audio present means an avatar.
 
     Raises:
         Problem: `invalid_input` naming the field.
 
     """
-    given = {name: value for name, value in body.items() if name in OPTIONS and value is not None}
-    try:
-        options = msgspec.convert(given, VideoOptions)
-    except msgspec.ValidationError as error:
-        raise bad_option(error) from None
-    fields = {name: value for name, value in body.items() if name not in OPTIONS}
+    fields = dict(fields)
     if (reference := fields.pop("input_reference", None)) is not None:
         url = reference.get("image_url") or reference.get("file_id") if isinstance(reference, dict) else reference
         if not isinstance(url, str):
@@ -101,25 +92,7 @@ def split(body: dict[str, Any]) -> tuple[VideoOptions, dict[str, Any], Operation
         operation = Operation.TALKING_AVATAR
     elif fields.get("image_url") is not None:
         operation = Operation.IMAGE_TO_VIDEO
-    return options, fields, operation
-
-
-def typed(form: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]:
-    """Read the numbers and truth values of a form, where all is text, as the model's schema means them."""
-    return {name: _typed(value, properties.get(name, {}).get("type", _TYPES.get(name))) for name, value in form.items()}
-
-
-def _typed(value: Any, wanted: Any) -> Any:
-    if isinstance(value, str):
-        if wanted in ("integer", "number") and _NUMBER.match(value):
-            return float(value) if "." in value else int(value)
-        if wanted == "boolean" and value in ("true", "false"):
-            return value == "true"
-    return value
-
-
-_NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?\Z")
-_TYPES = {"seed": "integer", "fps": "integer", "allow_preview": "boolean"}
+    return fields, operation
 
 
 def video_id(job_id: str) -> str:
@@ -176,7 +149,7 @@ def video_object(view: JobView, url_of: UrlOf) -> dict[str, Any]:
         "prompt": fields.get("prompt"),
         "seconds": _number(seconds),
         "size": size or "",
-        "remixed_from_video_id": None,
+        "remixed_from_video_id": job.plan.wants.get(REMIXED_FROM),
         "error": error,
         "data": data,
     }

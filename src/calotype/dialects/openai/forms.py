@@ -1,0 +1,152 @@
+"""Bodies as OpenAI's clients send them: JSON, or a form whose files become uploads (`wire/providers.md §7.1`)."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+
+from calotype.dialects.door import Exchange, Message, json_object, refuse_encoded, refuse_phi_files, too_large
+from calotype.dialects.openai.desk import Desk
+from calotype.kernel.errors import Code, Problem
+
+CHUNK_BYTES = 1 << 20
+FORM_BYTES = 1 << 20
+"""What a form may hold beside its files."""
+MAX_FIELDS = 100
+MAX_FILES = 17
+"""Sixteen pictures and a mask."""
+FORMS = (b"multipart/", b"application/x-www-form")
+TYPES = {
+    "seed": "integer", "fps": "integer", "n": "integer", "output_compression": "integer", "partial_images": "integer",
+    "temperature": "number", "speed": "number", "stream": "boolean", "allow_preview": "boolean",
+}  # fmt: skip
+"""What the texts of a form mean where the model's schema does not say."""
+_NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?\Z")
+_NESTED = re.compile(r"([^\[\]]{1,100})\[([^\[\]]{1,100})\]\Z")
+_encode = msgspec.json.Encoder().encode
+
+
+def is_form(x: Exchange) -> bool:
+    """Say whether the body is announced as a form."""
+    return x.headers.get(b"content-type", b"").lower().startswith(FORMS)
+
+
+async def json_body(desk: Desk, x: Exchange) -> tuple[bytes, dict[str, Any]]:
+    """Read a body that must be a JSON object, as it came and as it is.
+
+    Raises:
+        Problem: `unsupported_media_type` for a form, `invalid_input`, `payload_too_large`.
+
+    """
+    if is_form(x):
+        raise Problem(Code.UNSUPPORTED_MEDIA_TYPE, "Send the request as application/json.", field="Content-Type")
+    raw = await desk.door.body(x)
+    return raw, json_object(raw)
+
+
+async def any_body(desk: Desk, x: Exchange, org_id: str) -> tuple[bytes, dict[str, Any]]:
+    """Read a body that may be a form or JSON.
+
+    A file becomes an upload whose id stands for it in the fields; its digest stands for it in what is returned first,
+    by which a request is known when it comes again. `name[]`, and a name that comes twice, is a list; `a[b]` a part
+    of an object.
+
+    Raises:
+        Problem: `invalid_input`, `payload_too_large`, `phi_blocked` for files of a PHI request.
+
+    """
+    if not is_form(x):
+        raw = await desk.door.body(x)
+        return raw, json_object(raw)
+    refuse_phi_files(x)
+    form = await form_of(x, max_files=MAX_FILES, max_bytes=desk.uploads.max_bytes + FORM_BYTES)
+    given: dict[str, Any] = {}
+    marks: list[tuple[str, str]] = []
+    try:
+        for name, value in form.multi_items():
+            if isinstance(value, UploadFile):
+                upload = await desk.uploads.create(
+                    chunks_of(value), org_id=org_id, filename=value.filename or "input", purpose="input"
+                )
+                _put(given, name, upload.id)
+                marks.append((name, upload.sha256))
+            else:
+                _put(given, name, value)
+                marks.append((name, value))
+    finally:
+        await form.close()
+    card = desk.catalog.get(given["model"]) if isinstance(given.get("model"), str) else None
+    return _encode(marks), typed(given, card.schema.properties if card is not None else {})
+
+
+async def form_of(x: Exchange, *, max_files: int, max_bytes: int) -> FormData:
+    """Read a multipart or url-encoded body of up to `max_bytes`; files are spooled to disk by the parser.
+
+    Raises:
+        Problem: `invalid_input` for a body that is no form, `payload_too_large`, before the body is read where its
+            length is announced.
+
+    """
+    refuse_encoded(x)
+    announced = x.headers.get(b"content-length", b"")
+    if announced.isdigit() and int(announced) > max_bytes:
+        raise too_large(max_bytes)
+    size = 0
+
+    async def receive() -> Message:
+        nonlocal size
+        message = await x.receive()
+        size += len(message.get("body", b""))
+        if size > max_bytes:
+            raise too_large(max_bytes)
+        return message
+
+    request = Request(x.scope, receive)
+    try:
+        return await request.form(max_files=max_files, max_fields=MAX_FIELDS, max_part_size=CHUNK_BYTES)
+    except MultiPartException as error:
+        raise Problem(Code.INVALID_INPUT, f"The form cannot be read: {error.message[:200]}", field="body") from None
+    except Exception as error:
+        if type(error).__name__ == "HTTPException":
+            raise Problem(Code.INVALID_INPUT, "The form cannot be read.", field="body") from None
+        raise
+
+
+async def chunks_of(file: UploadFile) -> AsyncIterator[bytes]:
+    """Yield an uploaded file in pieces."""
+    while chunk := await file.read(CHUNK_BYTES):
+        yield chunk
+
+
+def typed(form: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]:
+    """Read the numbers and truth values of a form, where all is text, as the model's schema means them."""
+    return {name: _typed(value, properties.get(name, {}).get("type", TYPES.get(name))) for name, value in form.items()}
+
+
+def _typed(value: Any, wanted: Any) -> Any:
+    if isinstance(value, str):
+        if wanted in ("integer", "number") and _NUMBER.match(value):
+            return float(value) if "." in value else int(value)
+        if wanted == "boolean" and value in ("true", "false"):
+            return value == "true"
+    return value
+
+
+def _put(given: dict[str, Any], name: str, value: str) -> None:
+    """Add a field of a form to what was given before it."""
+    if name.endswith("[]"):
+        found = given.setdefault(name[:-2], [])
+        if not isinstance(found, list):
+            found = given[name[:-2]] = [found]
+        found.append(value)
+    elif (nested := _NESTED.match(name)) and isinstance(given.get(nested[1], {}), dict):
+        given.setdefault(nested[1], {})[nested[2]] = value
+    elif name in given:
+        found = given[name]
+        given[name] = [*found, value] if isinstance(found, list) else [found, value]
+    else:
+        given[name] = value

@@ -116,7 +116,7 @@ def secrets_rotate(
     given = {
         SecretName.URL_SIGNING: settings.security.signing_secret,
         SecretName.WEBHOOK_SIGNING: settings.security.webhook_secret,
-    }[name]
+    }.get(name)
     if given is not None:
         raise Failure(f"The secret {name.value} comes from the settings; change it there.")
     kept = Secrets(settings.data_dir).rotate(name.value)

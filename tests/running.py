@@ -24,7 +24,8 @@ from calotype.settings import USUAL_VARIABLES, Settings
 from calotype.telemetry.logs import configure_logs
 
 LISTENER: dict[str, Any] = {
-    "http": "httptools", "loop": "uvloop", "server_header": False, "access_log": False, "log_config": None,
+    "http": "httptools", "ws": "websockets-sansio", "ws_per_message_deflate": False, "loop": "uvloop",
+    "server_header": False, "access_log": False, "log_config": None,
 }  # fmt: skip
 """As `calotype serve` sets it."""
 GENEROUS_MICRO = 100_000_000

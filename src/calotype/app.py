@@ -123,9 +123,9 @@ class App:
             timeout_s=settings.media.download_timeout_s, public_url=settings.public_url, clock=self.clock,
         )  # fmt: skip
         self.inputs = InputFiles(inputs, self.uploads, self.store)
-        self.deliverer = Deliverer(self.store, settings.media, self._guard_of)
-        rows = Rows(self.db, self.clock, bus=self.bus, lease_s=settings.engine.lease_s, on_end=self._ended)
         self.feed = Feed()
+        self.deliverer = Deliverer(self.store, settings.media, self._guard_of, self.feed.awaited)
+        rows = Rows(self.db, self.clock, bus=self.bus, lease_s=settings.engine.lease_s, on_end=self._ended)
         self.callbacks = Callbacks(self.secrets.get("url_signing"), settings.public_url, lambda: self.base_url)
         finish = Finisher(
             self.clock, self.runtimes, deliverer=self.deliverer, rows=rows, lease_s=settings.engine.lease_s,

@@ -1,5 +1,6 @@
 """The one listener: request ids, CORS, the paths of every dialect, health and metrics. Plain ASGI, no framework."""
 
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -21,7 +22,7 @@ OWN = frozenset({"/healthz", "/readyz", "/metrics"})
 FAL_HOSTS = HOST_NAMES | {name + b":443" for name in HOST_NAMES}
 EXPOSED = (
     b"x-request-id, x-calotype-job-id, x-calotype-warnings, x-phi-routed, x-phi-tier, x-phi-attempts, x-phi-cost-micro,"
-    b" x-phi-usage, openai-poll-after-ms, retry-after, retry-after-ms, x-fal-request-id, x-fal-error-type,"
+    b" x-phi-usage, x-phi-tools, openai-poll-after-ms, retry-after, retry-after-ms, x-fal-request-id, x-fal-error-type,"
     b" x-fal-request-timeout-type, x-fal-billable-units"
 )
 MAX_REQUEST_ID_CHARS = 100
@@ -63,7 +64,7 @@ class Server:
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1000})
+            await self._websocket(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
@@ -96,6 +97,21 @@ class Server:
         finally:
             self._metrics.in_flight.dec()
             self._metrics.answered(name, status, time.perf_counter() - began)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lead a WebSocket to the one dialect that has any."""
+        request_id, _, host = _request_id(scope)
+        scope["calotype.request_id"] = request_id
+        name, app = self._app_of(scope["path"], host)
+        if name != "fal":
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        try:
+            await app(scope, receive, send)
+        except Exception:
+            log.exception("socket_broke", request_id=request_id, dialect=name)
+            with contextlib.suppress(Exception):
+                await send({"type": "websocket.close", "code": 1011})
 
     def _app_of(self, path: str, host: bytes) -> tuple[str, ASGIApp]:
         if host in FAL_HOSTS and not path.startswith("/v1/media/"):

@@ -228,6 +228,10 @@ class LimitSettings(Section):
     max_open_jobs_per_org: int = Field(default=10_000, ge=1)
     max_open_jobs: int = Field(default=1_000_000, ge=1)
     max_wait_s: float = Field(default=600.0, gt=0, le=3600)
+    realtime_sessions_per_key: int = Field(default=16, ge=1)
+    """How many realtime sessions of fal's dialect a key may have open in one process."""
+    realtime_idle_s: float = Field(default=60.0, gt=0, le=3600)
+    """How long such a session may wait for its next frame."""
 
 
 class EngineSettings(Section):

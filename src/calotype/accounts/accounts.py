@@ -116,6 +116,24 @@ class Accounts:
         self._keep(stored)
         return self._verified(stored, parsed)
 
+    async def key(self, key_id: str) -> KeyRecord:
+        """Return a key that may be used, for somebody who holds leave of ours to use it but not its text.
+
+        Raises:
+            Problem: `invalid_api_key`.
+
+        """
+        stored = self._keys.get(key_id)
+        if stored is None:
+            stored, org = await self._db.read(lambda tx: _key_and_org(tx, key_id))
+            if stored is None or org is None:
+                raise _invalid()
+            self._orgs[org.id] = org
+            self._keep(stored)
+        if not stored.record.usable(self._clock.now_ms()):
+            raise _invalid()
+        return stored.record
+
     def organisation(self, org_id: str) -> Organisation:
         """Return an organisation from memory: that of any key `lookup` answered.
 

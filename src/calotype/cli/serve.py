@@ -83,9 +83,11 @@ async def _serve(settings: Settings, tls_cert: Path | None, tls_key: Path | None
 
 def _config(app: App, tls_cert: Path | None, tls_key: Path | None) -> uvicorn.Config:
     config = uvicorn.Config(
-        app.asgi, loop="uvloop", http="httptools", lifespan="off", access_log=False, server_header=False,
-        date_header=False, backlog=BACKLOG, timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=GRACE_S,
-        log_config=None, ssl_certfile=tls_cert, ssl_keyfile=tls_key,
+        app.asgi, loop="uvloop", http="httptools", ws="websockets-sansio", lifespan="off", access_log=False,
+        server_header=False, date_header=False, backlog=BACKLOG, timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S, log_config=None, ssl_certfile=tls_cert, ssl_keyfile=tls_key,
+        ws_per_message_deflate=False,
+        ws_max_size=app.settings.limits.max_body_bytes,
     )  # fmt: skip
     try:
         config.load()

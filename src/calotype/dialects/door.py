@@ -71,7 +71,7 @@ class Door:
         gcra: Gcra | None = None,
     ) -> None:
         self._accounts = accounts
-        self._limits = limits
+        self.limits = limits
         self._guard = guard
         self._secret = hashlib.sha256(fingerprint_secret).digest()
         self._gcra = gcra or Gcra()
@@ -90,16 +90,30 @@ class Door:
         if key is None:
             key = await self._accounts.authenticate(token)
         if counted:
-            self._take(key, x.scope)
+            self.count(key, x.scope)
         return Caller(key, self._accounts.organisation(key.org_id))
 
-    def _take(self, key: KeyRecord, scope: Scope) -> None:
-        rate = key.requests_per_minute or self._limits.requests_per_minute
-        name: str = key.id
+    async def leave_of(self, key_id: str) -> Caller:
+        """Return the caller that a token of ours stands for; the key behind it must still be good.
+
+        Raises:
+            Problem: `invalid_api_key`.
+
+        """
+        key = await self._accounts.key(key_id)
+        return Caller(key, self._accounts.organisation(key.org_id))
+
+    def count(self, key: KeyRecord, scope: Scope) -> None:
+        """Take one request from the rate of a key.
+
+        Raises:
+            Problem: `rate_limited`.
+
+        """
+        rate = key.requests_per_minute or self.limits.requests_per_minute
+        name = counted_as(key, scope)
         if key.key_class is KeyClass.TEST:
-            client = scope.get("client")
-            name = f"{key.id}@{client[0] if client else ''}"
-            rate = rate or self._limits.test_requests_per_minute
+            rate = rate or self.limits.test_requests_per_minute
         if rate is None:
             return
         wait_s = self._gcra.take(name, rate, max(1, rate // 6))
@@ -178,7 +192,7 @@ class Door:
 
         """
         refuse_encoded(x)
-        most = self._limits.max_body_bytes
+        most = self.limits.max_body_bytes
         announced = x.headers.get(b"content-length")
         if announced is not None and announced.isdigit() and int(announced) > most:
             raise too_large(most)
@@ -200,6 +214,14 @@ class Door:
                 raise too_large(most)
             chunks.append(chunk)
         return b"".join(chunks)
+
+
+def counted_as(key: KeyRecord, scope: Scope) -> str:
+    """Return under which name a key's use is counted: many share a test key, each from an address of its own."""
+    if key.key_class is not KeyClass.TEST:
+        return key.id
+    client = scope.get("client")
+    return f"{key.id}@{client[0] if client else ''}"
 
 
 def data_class_of(x: Exchange) -> DataClass:

@@ -15,6 +15,7 @@ from calotype.jobs.types import InlineOutput, JobRow, Result
 from calotype.kernel import points
 from calotype.kernel.errors import Problem
 from calotype.kernel.generation import DataClass
+from calotype.kernel.ids import JobId
 from calotype.kernel.outcome import Output, Succeeded
 from calotype.media.artifacts import Artifact, KeepError, keep
 from calotype.media.base64_text import Encoded
@@ -52,19 +53,32 @@ class NotYetError(Exception):
 class Deliverer:
     """Keeps outputs in the operator's storage under the name of their job."""
 
-    def __init__(self, store: Store, settings: MediaSettings, guard_of: Callable[[str], Guard]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: MediaSettings,
+        guard_of: Callable[[str], Guard],
+        awaited: Callable[[JobId], bool] = lambda _: False,
+    ) -> None:
         self._store = store
         self._settings = settings
         self._guard_of = guard_of
+        self._awaited = awaited
 
     def stores(self, job: JobRow, output: Output) -> bool:
         """Whether this output has to be in storage before the job may succeed.
 
         With `rehost = off` URLs that anybody can fetch are passed on, and so are bytes that the caller wants in the
-        answer.
+        answer. What is fleeting is not stored while its caller waits for it here.
         """
+        return not self._in_memory_only(job) and self._is_kept(job, output)
+
+    def _in_memory_only(self, job: JobRow) -> bool:
         if job.data_class is DataClass.PHI:
-            return False
+            return True
+        return bool(job.plan.wants.get("fleeting")) and self._awaited(job.id)
+
+    def _is_kept(self, job: JobRow, output: Output) -> bool:
         if self._settings.rehost == "always" or output.url_headers:
             return True
         return output.url is None and (output.path is not None or not job.plan.wants.get("inline"))
@@ -82,7 +96,7 @@ class Deliverer:
         outputs = outcome.outputs
         wants_inline = bool(job.plan.wants.get("inline"))
         passed_on = outputs and wants_inline and not any(o.url or self.stores(job, o) for o in outputs)
-        if job.data_class is DataClass.PHI or passed_on:
+        if self._in_memory_only(job) or passed_on:
             inline = [await self._in_memory(job, output) for output in outputs]
         else:
             lifetime_s = job.plan.media_s or self._settings.retention_s
@@ -134,7 +148,7 @@ class Deliverer:
                 store=self._store,
                 guard=self._guard_of(job.provider),
                 timeout_s=self._settings.download_timeout_s,
-                rehost=self.stores(job, output),
+                rehost=self._is_kept(job, output),
             )
         except KeepError as error:
             return error

@@ -101,6 +101,13 @@ class Engine:
             Problem: `timeout` when the job goes on.
 
         """
+        try:
+            return await self._end_of(ticket)
+        finally:
+            if ticket.listener is not None:
+                self._feed.close(ticket.job.id)
+
+    async def _end_of(self, ticket: Ticket) -> JobView:
         end_s = time.monotonic() + self._limits.max_wait_s
         if ticket.task is not None:
             await _ended(ticket.task, self._limits.max_wait_s)
@@ -108,7 +115,15 @@ class Engine:
                 self._recent.put(view)
                 return view
         view = await self.wait(ticket.job.id, end_s - time.monotonic())
+        if ticket.listener is not None and ticket.listener.end is not None:
+            view = ticket.listener.end
+            self._recent.put(view)
         return self._recent.get(view.id) or view
+
+    def leave(self, ticket: Ticket) -> None:
+        """Note that the caller of an accepted request is gone: what it was shown only is stored for it instead."""
+        if ticket.listener is not None:
+            ticket.listener.left = True
 
     async def follow(self, ticket: Ticket) -> AsyncIterator[Delta | JobView]:
         """Yield the pieces of a result as they come, and at last the job's view.

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 
 from msgspec.structs import replace
 
+from calotype.jobs.types import JobView
 from calotype.kernel.ids import JobId
 from calotype.kernel.outcome import Delta
 
@@ -21,9 +22,17 @@ _REPLACED = ("preview", "progress")
 
 
 class Listener:
-    """The pieces of one job, in order; iteration ends when the feed of the job is closed."""
+    """The pieces of one job, in order; iteration ends when the feed of the job is closed.
 
-    def __init__(self) -> None:
+    `pieces` says that they are wanted; a listener may also wait for nothing but the end.
+    """
+
+    def __init__(self, *, pieces: bool = True) -> None:
+        self.pieces = pieces
+        self.left = False
+        """Whether the one who listened is gone."""
+        self.end: JobView | None = None
+        """The job's end, with bytes that may be nowhere else."""
         self._waiting: deque[Delta] = deque()
         self._news = asyncio.Event()
         self._closed = False
@@ -71,14 +80,25 @@ class Feed:
     def __init__(self) -> None:
         self._listeners: dict[JobId, Listener] = {}
 
-    def listen(self, job_id: JobId) -> Listener:
+    def listen(self, job_id: JobId, *, pieces: bool = True) -> Listener:
         """Begin to listen; there is one listener to a job, the caller that waits for it."""
-        listener = self._listeners[job_id] = Listener()
+        listener = self._listeners[job_id] = Listener(pieces=pieces)
         return listener
 
     def listened(self, job_id: JobId) -> bool:
-        """Say whether somebody listens."""
-        return job_id in self._listeners
+        """Say whether somebody listens to the pieces."""
+        listener = self._listeners.get(job_id)
+        return listener is not None and listener.pieces
+
+    def awaited(self, job_id: JobId) -> bool:
+        """Say whether somebody in this process waits for the end, and is still there."""
+        listener = self._listeners.get(job_id)
+        return listener is not None and not listener.left
+
+    def ended(self, view: JobView) -> None:
+        """Hand the end to whoever waits for it."""
+        if (listener := self._listeners.get(view.id)) is not None:
+            listener.end = view
 
     def publish(self, job_id: JobId, delta: Delta) -> None:
         """Hand a piece to whoever listens."""

@@ -42,7 +42,8 @@ class Ask(Struct, frozen=True):
     `at_once` runs the job in this process without a turn in the queue. `known_fields` are those the dialect has a
     meaning for: one the model does not take is dropped with a warning, any other unknown field is refused. `wants` is
     the dialect's own note to itself; `wants["inline"]` asks for the outputs' bytes in the answer. `listen` asks for the
-    pieces of the result as they come (`Engine.follow`).
+    pieces of the result as they come (`Engine.follow`). `wants["fleeting"]` asks not to store the outputs, whose bytes
+    are answered directly, while the caller waits for them in this process.
     """
 
     generation: Generation
@@ -174,12 +175,12 @@ class Intake:
             if view is None:
                 raise Problem(Code.JOB_NOT_FOUND, "The job of this request is gone.")
             return Ticket(view.job, joined=True, memory_id=accept.memory_id)
-        return self._begin(accept, fields, listen=ask.listen)
+        return self._begin(accept, fields, pieces=ask.listen, end=bool(ask.wants.get("fleeting")))
 
-    def _begin(self, accept: Accept, fields: dict[str, Any], *, listen: bool = False) -> Ticket:
+    def _begin(self, accept: Accept, fields: dict[str, Any], *, pieces: bool = False, end: bool = False) -> Ticket:
         """Start a job that was just committed: at once in this process, or by waking the runner."""
         job = _row(accept, fields)
-        listener = self._feed.listen(job.id) if listen else None
+        listener = self._feed.listen(job.id, pieces=pieces) if pieces or end else None
         if accept.inline or accept.mine:
             task = self._runner.launch(job, recorded=accept.inline)
             return Ticket(job, joined=False, memory_id=accept.memory_id, task=task, listener=listener)

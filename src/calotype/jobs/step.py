@@ -76,6 +76,12 @@ class Stepper:
             FencedError: somebody else has the job.
 
         """
+        view = await self._next(job, recorded=recorded)
+        if view is not None:
+            self._feed.ended(view)
+        return view
+
+    async def _next(self, job: JobRow, *, recorded: bool) -> JobView | None:
         phi = job.data_class is DataClass.PHI
         if phi and job.id not in self.payloads:
             problem = Problem(

@@ -2,15 +2,21 @@
 
 from collections.abc import Awaitable, Callable
 
+import msgspec
+
 from calotype.dialects.door import Receive, Scope, Send
-from calotype.dialects.fal.answers import refuse
+from calotype.dialects.fal.answers import JSON, refuse
 from calotype.dialects.fal.desk import Desk, FalExchange
 from calotype.dialects.fal.direct import run
 from calotype.dialects.fal.endpoints import request_path
+from calotype.dialects.fal.errors import refused
 from calotype.dialects.fal.places import TARGET, Bases, Place, Service, place_of
 from calotype.dialects.fal.queue import cancel, result, status, submit
+from calotype.dialects.fal.realtime import SUFFIXES, realtime
 from calotype.dialects.fal.storage import storage_handler
 from calotype.dialects.fal.streams import STREAM, status_stream, stream_run
+from calotype.dialects.fal.ws import http_over
+from calotype.dialects.fal.ws_socket import Socket
 from calotype.kernel.errors import Code, Problem
 
 Handler = Callable[[Desk, FalExchange], Awaitable[None]]
@@ -40,6 +46,9 @@ class FalDialect:
                 host = value.decode("latin-1")
             elif name == TARGET:
                 target = value
+        if scope["type"] == "websocket":
+            await self._connected(scope, receive, send, host)
+            return
         try:
             place = place_of(scope, host, target)
         except Problem as problem:
@@ -51,6 +60,20 @@ class FalDialect:
             await self._route(x)(self._desk, x)
         except Problem as problem:
             await refuse(x, problem)
+
+    async def _connected(self, scope: Scope, receive: Receive, send: Send, host: str) -> None:
+        """Serve a WebSocket: a realtime session, or HTTP over it."""
+        place = place_of(scope, host, None)
+        as_http = {**scope, "method": "GET", "scheme": "https" if scope.get("scheme") == "wss" else "http"}
+        x = FalExchange(as_http, receive, send, place, self._desk.bases(as_http, host, place))
+        socket = Socket(scope, receive, send)
+        if place.service is Service.RUN and place.path.endswith(SUFFIXES):
+            await realtime(self._desk, x, socket)
+        elif place.service is Service.WS and place.path != "/":
+            await http_over(self._desk, x, socket)
+        else:
+            found = refused(Problem(Code.NOT_FOUND, f"Path {place.path[:200]} not found"))
+            await socket.refuse(found.status, [JSON], msgspec.json.encode(found.body))
 
     def _route(self, x: FalExchange) -> Handler:
         method, place = x.scope["method"], x.place

@@ -24,19 +24,40 @@ LEAST_START_S = 0.1
 MOST_START_S = 7 * 24 * 3600.0
 
 
-async def ask_of(desk: Desk, x: FalExchange, path: str, *, at_once: bool) -> Ask:
-    """Read a model request; `path` is the endpoint id as the path had it.
+async def ask_of(desk: Desk, x: FalExchange, path: str, *, at_once: bool, caller: Caller | None = None) -> Ask:
+    """Read a model request; `path` is the endpoint id as the path had it, `caller` who it is where that is known.
 
     Raises:
         Problem: `invalid_api_key`, `rate_limited`, `model_not_found`, `invalid_input`.
 
     """
-    caller = await desk.door.enter(x)
+    caller = caller or await desk.door.enter(x)
     endpoint = endpoint_id(path)
-    card = x.card = desk.catalog.find(endpoint)
+    x.card = desk.catalog.find(endpoint)
     body = await desk.door.body(x)
     in_query = x.scope["method"] == "GET"
     given = _query_fields(x) if in_query else json_object(body) if body.strip() else {}
+    return await asked(desk, x, caller, endpoint, given, body, at_once=at_once, in_query=in_query)
+
+
+async def asked(
+    desk: Desk,
+    x: FalExchange,
+    caller: Caller,
+    endpoint: str,
+    given: dict[str, Any],
+    body: bytes,
+    *,
+    at_once: bool,
+    in_query: bool = False,
+) -> Ask:
+    """Return what the engine takes for an input that was read already; `body` is how it came.
+
+    Raises:
+        Problem: `model_not_found`, `invalid_input`.
+
+    """
+    card = x.card = desk.catalog.find(endpoint)
     webhook = given.pop(WEBHOOK, None) if WEBHOOK not in card.fields else None
     fitted = fit(card, given)
     fields = _typed(fitted.fields, card) if in_query else fitted.fields

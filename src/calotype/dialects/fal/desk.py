@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from calotype.catalog import Card, Catalog
-from calotype.dialects.door import Door, Exchange, Receive, Scope, Send
+from calotype.dialects.door import Caller, Door, Exchange, Receive, Scope, Send, counted_as
 from calotype.dialects.fal.marks import Marks
 from calotype.dialects.fal.parts import Parts
 from calotype.dialects.fal.places import MEDIA_ORIGIN, Bases, Place, bases_of
@@ -18,6 +18,7 @@ from calotype.jobs.positions import Positions
 from calotype.jobs.types import JobView
 from calotype.kernel.clock import Clock
 from calotype.kernel.errors import Code, Problem
+from calotype.limits import Slots
 from calotype.media.artifacts import Artifact
 from calotype.media.signing import PATH as MEDIA_PATH
 from calotype.media.signing import Signer
@@ -101,6 +102,8 @@ class Desk:
         self.bounds = bounds
         self.marks = Marks()
         self.timers: set[asyncio.Task[None]] = set()
+        self._leftovers: set[asyncio.Task[JobView]] = set()
+        self.sessions = Slots(door.limits.realtime_sessions_per_key)
         self._clock = clock
         self._signer = signer
         self._public_url = (public_url or "").rstrip("/")
@@ -135,6 +138,29 @@ class Desk:
             return url if ticket is None else ticket.file_id
         found = await self.uploads.get(ticket.file_id, ticket.org_id)
         return url if found is None else (self._public_url or x.bases.media) + self.media_path(found)
+
+    def open_session(self, caller: Caller, x: FalExchange) -> str:
+        """Count a WebSocket of a key; return the name under which `sessions` gives it back.
+
+        Raises:
+            Problem: `rate_limited`.
+
+        """
+        name, most = counted_as(caller.key, x.scope), self.door.limits.realtime_sessions_per_key
+        if not self.sessions.try_acquire(name):
+            raise Problem(Code.RATE_LIMITED, f"A key may have {most} sessions open at once.", data={"limit": most})
+        return name
+
+    def leave_to_end(self, ending: "asyncio.Task[JobView]") -> None:
+        """Let a wait for a request's end go on although its caller is gone: what is in memory then is kept a moment."""
+
+        def ended(task: "asyncio.Task[JobView]") -> None:
+            self._leftovers.discard(task)
+            if not task.cancelled():
+                task.exception()
+
+        self._leftovers.add(ending)
+        ending.add_done_callback(ended)
 
     def urls(self, base: str) -> UrlOf:
         """Return the function that makes an artifact's URL: signed and short-lived, or the upstream's own."""

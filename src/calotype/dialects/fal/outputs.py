@@ -28,7 +28,7 @@ OWN = frozenset({"engine", "is_ai_model", "files"})
 async def output_of(desk: Desk, view: JobView, base: str) -> dict[str, Any]:
     """Write the output of a request that succeeded; with `sync_mode` its files are data URIs."""
     if view.inline and not view.artifacts:
-        return body_of(view, await asyncio.to_thread(lambda: [_inline(one) for one in view.inline]))
+        return body_of(view, await asyncio.to_thread(lambda: [inline_file(one) for one in view.inline]))
     urls = desk.urls(base)
     files = [file_of(artifact, urls) for artifact in view.artifacts]
     if view.job.plan.wants.get("sync_mode"):
@@ -124,11 +124,13 @@ def _put(body: dict[str, Any], path: str, file: File) -> None:
         here[last] = value
 
 
-def _inline(output: InlineOutput) -> File:
-    """Write an output that is in memory only; what it is is read from its own bytes."""
+def inline_file(output: InlineOutput, *, content: bool = False) -> File:
+    """Write an output that is in memory only, with `content` its bytes too; what it is they tell themselves."""
     body = output.data if output.data is not None else pybase64.b64decode(output.base64 or b"")
     facts = probe(body)
     file: File = {"url": _data_uri(facts.content_type, body), "content_type": facts.content_type}
+    if content:
+        file["content"] = body
     if facts.width is not None and facts.height is not None:
         file |= {"width": facts.width, "height": facts.height}
     return file

@@ -20,13 +20,14 @@ class Service(StrEnum):
     RUN = "run"
     REST = "rest"
     CDN = "cdn"
+    WS = "ws"
     OTHER = "other"
 
 
 HOSTS: dict[str, Service] = {
     "fal.run": Service.RUN,
     "falrun.com": Service.RUN,
-    "ws.fal.run": Service.OTHER,
+    "ws.fal.run": Service.WS,
     "queue.fal.run": Service.QUEUE,
     "queue.falrun.com": Service.QUEUE,
     "rest.fal.ai": Service.REST,

@@ -20,6 +20,7 @@ from calotype.dialects.fal.desk import Desk, FalExchange
 from calotype.dialects.fal.hooks import JWKS
 from calotype.dialects.fal.parts import chunks_of
 from calotype.dialects.fal.tickets import Ticket
+from calotype.dialects.fal.tokens import make_token
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.ids import new_file_id
 from calotype.media.uploads import plain_filename
@@ -199,6 +200,8 @@ async def _keep(desk: Desk, ticket: Ticket, chunks: AsyncIterator[bytes]) -> Non
 REST: dict[tuple[str, str], Handler] = {
     ("GET", JWKS): public_keys,
     ("POST", "/storage/auth/token"): cdn_token,
+    ("POST", "/tokens"): make_token,
+    ("POST", "/tokens/realtime"): make_token,
     ("POST", "/storage/upload/initiate"): initiate,
     ("POST", "/storage/upload/initiate-multipart"): initiate,
 }

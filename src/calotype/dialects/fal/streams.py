@@ -9,12 +9,14 @@ import msgspec
 from calotype.dialects.fal.answers import tell_end
 from calotype.dialects.fal.asks import ask_of
 from calotype.dialects.fal.desk import Desk, FalExchange
+from calotype.dialects.fal.endpoints import endpoint_id
 from calotype.dialects.fal.errors import failure_of, media_of, refused
 from calotype.dialects.fal.events import PING_S, EventStream, looks
 from calotype.dialects.fal.outputs import output_of
 from calotype.dialects.fal.queue import wants_logs
 from calotype.dialects.fal.starts import watch_start
 from calotype.dialects.fal.statuses import WORDS, status_object
+from calotype.dialects.fal.tokens import caller_of
 from calotype.dialects.listening import heard
 from calotype.jobs.intake import Ticket
 from calotype.jobs.types import JobView
@@ -52,7 +54,10 @@ async def stream_run(desk: Desk, x: FalExchange) -> None:
     Nothing is sent before the work has shown something, so that a failure until then is an ordinary HTTP error: fal
     has no event for errors.
     """
-    ask = await ask_of(desk, x, x.place.path.removesuffix(STREAM), at_once=True)
+    path = x.place.path.removesuffix(STREAM)
+    caller = await caller_of(desk, x, endpoint_id(path))
+    desk.door.count(caller.key, x.scope)
+    ask = await ask_of(desk, x, path, at_once=True, caller=caller)
     ticket = await desk.engine.accept(msgspec.structs.replace(ask, listen=True))
     delivered = False
     x.job = JobView(ticket.job)

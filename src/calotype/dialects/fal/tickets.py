@@ -36,20 +36,22 @@ class Ticket(Struct, frozen=True, array_like=True):
 _decoder = msgspec.msgpack.Decoder(Ticket)
 
 
-class Tickets:
-    """Signs with the first secret and accepts every one of them, so that secrets can be rotated."""
+class Seal:
+    """Signs with the first secret and accepts every one of them, so that secrets can be rotated.
 
-    def __init__(self, secrets: Sequence[bytes], clock: Clock) -> None:
+    What is sealed for one purpose is good for no other.
+    """
+
+    def __init__(self, secrets: Sequence[bytes], purpose: bytes) -> None:
         self._secrets = tuple(secrets)
-        self._clock = clock
+        self._purpose = purpose
 
-    def issue(self, ticket: Ticket) -> str:
-        """Return the ticket's text, fit for a path."""
-        claim = _encode(ticket)
-        return base64.urlsafe_b64encode(claim + _mac(self._secrets[0], claim)).rstrip(b"=").decode()
+    def close(self, claim: bytes) -> str:
+        """Return a claim and its signature as text, fit for a path."""
+        return base64.urlsafe_b64encode(claim + self._mac(self._secrets[0], claim)).rstrip(b"=").decode()
 
-    def read(self, text: str, kind: Kind) -> Ticket | None:
-        """Return a ticket of this kind that is in force; None for any other text."""
+    def open(self, text: str) -> bytes | None:
+        """Return the claim of a text that was signed here; None for any other text."""
         if len(text) > MAX_CHARS or not text.isascii():
             return None
         try:
@@ -59,8 +61,29 @@ class Tickets:
         claim, mac = raw[:-MAC_BYTES], raw[-MAC_BYTES:]
         good = False
         for secret in self._secrets:  # all of them, so that the time does not tell which one fits
-            good |= hmac.compare_digest(_mac(secret, claim), mac)
-        if not good:
+            good |= hmac.compare_digest(self._mac(secret, claim), mac)
+        return claim if good else None
+
+    def _mac(self, secret: bytes, claim: bytes) -> bytes:
+        return hmac.digest(secret, self._purpose + b"\x00" + claim, "sha256")[:MAC_BYTES]
+
+
+class Tickets:
+    """Tickets sealed by the installation's secrets; `passes` is the seal of tokens for callers without a key."""
+
+    def __init__(self, secrets: Sequence[bytes], clock: Clock) -> None:
+        self._seal = Seal(secrets, b"calotype.fal.ticket")
+        self.passes = Seal(secrets, b"calotype.fal.pass")
+        self._clock = clock
+
+    def issue(self, ticket: Ticket) -> str:
+        """Return the ticket's text, fit for a path."""
+        return self._seal.close(_encode(ticket))
+
+    def read(self, text: str, kind: Kind) -> Ticket | None:
+        """Return a ticket of this kind that is in force; None for any other text."""
+        claim = self._seal.open(text)
+        if claim is None:
             return None
         ticket = _decoder.decode(claim)
         over = ticket.until_s and ticket.until_s * 1000 <= self._clock.now_ms()
@@ -75,7 +98,3 @@ class Tickets:
         except ValueError:
             return None
         return self.read(path.partition(FILES)[2].partition("/")[0], "file")
-
-
-def _mac(secret: bytes, claim: bytes) -> bytes:
-    return hmac.digest(secret, b"calotype.fal.ticket\x00" + claim, "sha256")[:MAC_BYTES]

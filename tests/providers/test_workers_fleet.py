@@ -11,6 +11,7 @@ import httpx2
 import pytest
 from workshop import Workshop, bodies, graphs, uri, workshop
 
+from calotype.kernel.generation import KeyClass
 from calotype.providers.workers import choose, comfyui_runtime, fleet, member, runtime
 from calotype.providers.workers.types import Worker, WorkerState
 from calotype.sandbox import media
@@ -310,6 +311,18 @@ def test_without_any_worker_there_is_no_route(tmp_path: Path) -> None:
         with on_a_thread(late := ComfyUI("late")):
             shop.house.ask(shop.house.app.crew.roster.add(worker("late", late.url)))
             shop.until(lambda: shop.draw("a picture", model="w/card").status_code == 200, "the worker to be seen", 3)
+
+
+def test_a_planned_model_is_active_while_a_worker_is_there(tmp_path: Path) -> None:
+    with workshop(tmp_path, ComfyUI("here"), providers={}) as shop:
+        shop.client.headers["Authorization"] = f"Bearer {shop.account.key(KeyClass.UNLIMITED)}"
+        path = "/v1/models/comfyui/test-card"
+        assert shop.client.get(path).json()["status"] == "active"
+        bodies(shop.draw("x", model="comfyui/test-card"))
+        roster = shop.house.app.crew.roster
+        shop.house.ask(roster.keep_to({}))
+        shop.until(lambda: shop.client.get(path).json()["status"] == "planned", "the server to see it", 3)
+        assert shop.draw("x", model="comfyui/test-card").json()["error"]["code"] == "planned"
 
 
 def test_the_regions_of_the_instance_hold_for_its_workers(tmp_path: Path) -> None:

@@ -160,6 +160,11 @@ class Card(Struct, frozen=True, eq=False):
         """Say whether it may no longer be used on that day."""
         return self.status == "retired" or (self.shutdown_date is not None and self.shutdown_date <= today)
 
+    def status_here(self, available: Container[str]) -> Status:
+        """Return the status on this server: a planned model is active while a worker of the operator's can run it."""
+        runs = self.status == "planned" and any(route.runs(available) for route in self.routes)
+        return "active" if runs else self.status
+
     def retirement(self) -> Problem:
         """Return the refusal of a retired model, which names its replacement."""
         instead = f" Use {self.replacement} instead." if self.replacement else ""

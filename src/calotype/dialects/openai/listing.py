@@ -19,7 +19,7 @@ CREATED = 1_795_000_000
 """OpenAI's model object wants a time of creation; cards have none, so all of them share one."""
 
 
-def model_object(card: Card) -> dict[str, Any]:
+def model_object(card: Card, available: Container[str]) -> dict[str, Any]:
     """Encode a card as OpenAI's model object, with our own facts beside it."""
     body: dict[str, Any] = {
         "id": card.id,
@@ -30,7 +30,7 @@ def model_object(card: Card) -> dict[str, Any]:
         "description": card.description,
         "operations": [operation.value for operation in card.operations],
         "output": card.output,
-        "status": card.status,
+        "status": card.status_here(available),
         "preview": card.preview,
         "tags": card.tags,
         "aliases": card.aliases,
@@ -44,9 +44,9 @@ def model_object(card: Card) -> dict[str, Any]:
     return body
 
 
-def model_list(catalog: Catalog) -> dict[str, Any]:
+def model_list(catalog: Catalog, available: Container[str]) -> dict[str, Any]:
     """Encode every usable model."""
-    return {"object": "list", "data": [model_object(card) for card in catalog.cards()]}
+    return {"object": "list", "data": [model_object(card, available) for card in catalog.cards()]}
 
 
 def rate_card(catalog: Catalog, available: Container[str], updated_at: int) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def rate_card(catalog: Catalog, available: Container[str], updated_at: int) -> d
     for card in catalog.cards():
         for route in card.routes:
             state = "general" if route.phi is None else "phi"
-            if card.status == "planned":
+            if card.status_here(available) == "planned":
                 state = "staged"
             elif not route.runs(available) or not route.priced:
                 state = "no_route"
@@ -90,13 +90,13 @@ def rate_card(catalog: Catalog, available: Container[str], updated_at: int) -> d
 async def get_models(desk: Desk, x: Exchange) -> None:
     """Answer the list of models."""
     await desk.door.enter(x, counted=False)
-    await x.answer(200, [JSON], _encode(model_list(desk.catalog)))
+    await x.answer(200, [JSON], _encode(model_list(desk.catalog, desk.available)))
 
 
 async def get_model(desk: Desk, x: Exchange) -> None:
     """Answer one model; slashes in its id may arrive as `%2F`."""
     await desk.door.enter(x, counted=False)
-    await x.answer(200, [JSON], _encode(model_object(desk.catalog.find(unquote(x.rest)))))
+    await x.answer(200, [JSON], _encode(model_object(desk.catalog.find(unquote(x.rest)), desk.available)))
 
 
 async def get_pricing(desk: Desk, x: Exchange) -> None:

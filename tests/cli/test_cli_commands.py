@@ -82,7 +82,9 @@ def test_models_have_ids_aliases_and_prices(cli) -> None:
     assert set(runs) < set(cards)
     for one in cards.values():
         assert isinstance(one["aliases"], list)
-        assert one["price"]["text"]
+        assert one["price"]["text"] if one["unpriced"] is None else one["price"] is None
+        assert one["routes"] or one["status"] == "retired"
+        assert all(route["available"] is (route["why"] is None) for route in one["routes"])
     set_price = cli("models", "show", "local/sketch", "--json", CALOTYPE_PRICES='{"local/sketch": 1000}')
     shown = json.loads(set_price.stdout)
     assert shown["price"] | {"text": ""} == {

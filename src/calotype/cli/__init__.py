@@ -15,6 +15,7 @@ from calotype.cli.generate import generate
 from calotype.cli.jobs import jobs
 from calotype.cli.keys import keys
 from calotype.cli.models import models
+from calotype.cli.models_check import check
 from calotype.cli.options import DataDir, remember_data_dir
 from calotype.cli.orgs import orgs
 from calotype.cli.prices import prices
@@ -56,6 +57,7 @@ def _root(
 
 program.command()(serve)
 program.command()(generate)
+models.command()(check)
 models.command("pull")(pull_)
 models.command()(pulled)
 program.add_typer(models, name="models")

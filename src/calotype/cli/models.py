@@ -13,9 +13,11 @@ from calotype.kernel.generation import KeyClass
 from calotype.kernel.money import usd
 from calotype.providers.available import MODELS_FOLDER, Available
 from calotype.providers.registry import LOCAL
+from calotype.providers.workers.crew import FLEETS
 from calotype.routing.rules import how_to_have
-from calotype.settings import Settings
+from calotype.settings import USUAL_VARIABLES, Settings
 
+UNPRICED = {"text": "no price"}
 models = typer.Typer(help="Models: list, show, pull their weights.", no_args_is_help=True)
 
 
@@ -36,7 +38,7 @@ def list_(
     rows = [
         (
             card.id, ", ".join(operation.value for operation in card.operations), card.status,
-            _here(card, available), _price(card, catalog.pricing, available)["text"], card.label,
+            _here(card, available), (_price(card, catalog.pricing, available) or UNPRICED)["text"], card.label,
         )
         for card in cards
     ]  # fmt: skip
@@ -68,7 +70,7 @@ def show(
             ("aliases", ", ".join(card.aliases) or None),
             ("licence", card.licence),
             ("runs here", "yes" if shown["available"] else "no"),
-            ("price", shown["price"]["text"]),
+            ("price", shown["unpriced"] or shown["price"]["text"]),
             ("fields", ", ".join(sorted(card.fields))),
             *(("route", _route(route, available)) for route in card.routes),
         ]
@@ -76,8 +78,9 @@ def show(
 
 
 def card_object(card: Card, pricing: Pricing, available: Available) -> dict[str, Any]:
-    """Return a card as `--json` shows it; prices are micro-USD."""
+    """Return a card as `--json` shows it; prices are micro-USD. `price` is null where `unpriced` says why."""
     first = _first(card, available)
+    price = _price(card, pricing, available)
     return {
         "id": card.id,
         "title": card.title,
@@ -92,7 +95,8 @@ def card_object(card: Card, pricing: Pricing, available: Available) -> dict[str,
         "replacement": card.replacement,
         "shutdown_date": None if card.shutdown_date is None else card.shutdown_date.isoformat(),
         "available": _runs(card, available),
-        "price": _price(card, pricing, available),
+        "price": price,
+        "unpriced": None if price is not None else _unpriced(card),
         "rates": [] if first is None else [_rate(rate) for rate in _rates(card, first, pricing)],
         "routes": [
             {
@@ -104,15 +108,32 @@ def card_object(card: Card, pricing: Pricing, available: Available) -> dict[str,
                 "available": route.runs(available),
                 "needs": route.needs,
                 "lacks": route.lacks(available),
+                "why": why_not(route, available),
                 "priced": route.priced,
+                "cost_source": route.cost_source,
             }
             for route in card.routes
         ],
+        "csv_rows": card.csv_rows,
     }
 
 
+def why_not(route: Route, available: Available) -> str | None:
+    """Say what keeps a route from running here, None when nothing does."""
+    if route.provider not in available:
+        if route.kind in FLEETS:
+            return f"no worker here: run calotype workers add, or set workers.<name>.url for {route.provider}"
+        keys = [name for name, (who, _, what) in USUAL_VARIABLES.items() if (who, what) == (route.provider, "api_key")]
+        return f"{route.provider} is not set up: set {' or '.join(keys) or f'providers.{route.provider}'}"
+    lacks = route.lacks(available)
+    return ", then ".join(map(how_to_have, lacks)) if lacks else None
+
+
 def _catalog(settings: Settings) -> tuple[Catalog, Available]:
-    return catalog_of(settings), Available({LOCAL, *settings.providers}, settings.data_dir / MODELS_FOLDER)
+    workers = {worker.provider or worker.kind for worker in settings.workers.values()}
+    fleets = {name for name, provider in settings.providers.items() if (provider.kind or name) in FLEETS}
+    present = {LOCAL, *(settings.providers.keys() - fleets), *workers}
+    return catalog_of(settings), Available(present, settings.data_dir / MODELS_FOLDER)
 
 
 def _runs(card: Card, available: Available) -> bool:
@@ -150,12 +171,20 @@ def _rate(rate: Rate) -> dict[str, Any]:
     return {"unit": rate.unit, "per": rate.per, "price_micro": rate.price_micro, "when": rate.when}
 
 
-def _price(card: Card, pricing: Pricing, available: Available) -> dict[str, Any]:
-    """Return the lowest rate and, as an example, the price of the card's own example."""
+def _unpriced(card: Card) -> str:
+    providers = sorted({route.provider for route in card.routes}) or ["nobody"]
+    return (
+        f"no price list that is known says what {' or '.join(providers)} charges for it: set prices.{card.id}, or run"
+        " calotype prices sync"
+    )
+
+
+def _price(card: Card, pricing: Pricing, available: Available) -> dict[str, Any] | None:
+    """Return the lowest rate and, as an example, the price of the card's own example; None where nobody knows it."""
     route = _first(card, available)
     rows = () if route is None else _rates(card, route, pricing)
     if route is None or not rows:
-        return {"unit": None, "per": None, "price_micro": None, "example_micro": None, "text": "no price"}
+        return None
     low = min(rows, key=lambda rate: rate.price_micro * 10**9 // rate.per)
     per = low.unit if low.per == 1 else f"{low.per:,} {low.unit}s"
     text = "free" if not any(rate.price_micro for rate in rows) else f"{usd(low.price_micro)} / {per}"
@@ -170,8 +199,5 @@ def _price(card: Card, pricing: Pricing, available: Available) -> dict[str, Any]
 
 def _route(route: Route, available: Available) -> str:
     where = "any region" if "*" in route.regions else ", ".join(sorted(route.regions))
-    lacks = route.lacks(available)
-    ready = ", then ".join(map(how_to_have, lacks)) if lacks else "ready"
-    if route.provider not in available:
-        ready = "provider not set up"
+    ready = why_not(route, available) or "ready"
     return f"{route.provider} → {route.upstream} ({where}; {ready}{'' if route.priced else '; no price'})"

@@ -213,6 +213,7 @@ class _Connection(asyncio.Protocol):
         timer = loop.call_at(began + read_s, look)
         if self._transport is None or self._transport.is_closing():
             timer.cancel()
+            self._answer = None
             raise BrokenOffError("closed before it was used", silent=True)
         self._transport.write(message)
         try:

@@ -14,6 +14,7 @@ from typing import IO
 from msgspec import Struct
 
 from calotype.media.atoms import Patch, find_mp4_texts, find_webm_texts
+from calotype.media.ogg import find_ogg_texts
 from calotype.media.prompts import clean_exif, clean_xmp, keeps, looks_like_prompt
 from calotype.media.sound import find_flac_texts, find_id3_texts
 
@@ -261,5 +262,6 @@ _PATCHERS = {
     "audio/webm": find_webm_texts,
     "video/x-matroska": find_webm_texts,
     "audio/flac": find_flac_texts,
+    "audio/ogg": find_ogg_texts,
     "audio/mpeg": find_id3_texts,
 }

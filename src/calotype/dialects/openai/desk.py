@@ -2,28 +2,28 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Container
+from collections.abc import Container
 from typing import Any
 
 import msgspec
 
 from calotype.catalog import Catalog
+from calotype.dialects.addresses import Addresses
 from calotype.dialects.door import Caller, Door, Exchange
 from calotype.dialects.openai.options import Options
 from calotype.jobs.engine import Engine
 from calotype.jobs.intake import Ask
 from calotype.kernel.generation import Generation, Operation
-from calotype.media.artifacts import Artifact
 from calotype.media.signing import Signer
 from calotype.media.store import Store
-from calotype.media.uploads import Upload, Uploads
+from calotype.media.uploads import Uploads
 
 NAME = "openai"
 STILLS_AT_ONCE = 2
 """Films that stills are taken of at one moment."""
 
 
-class Desk:
+class Desk(Addresses):
     """The dialect's neighbours, and the signed URLs it hands out."""
 
     def __init__(
@@ -39,6 +39,7 @@ class Desk:
         url_lifetime_s: int,
         public_url: str | None,
     ) -> None:
+        super().__init__(signer, url_lifetime_s, public_url)
         self.door = door
         self.engine = engine
         self.catalog = catalog
@@ -47,9 +48,6 @@ class Desk:
         self.uploads = uploads
         self.stills = asyncio.Semaphore(STILLS_AT_ONCE)
         self.started_at = int(time.time())
-        self._signer = signer
-        self._url_lifetime_ms = url_lifetime_s * 1000
-        self._public_url = (public_url or "").rstrip("/")
 
     def ask(
         self,
@@ -81,29 +79,3 @@ class Desk:
             context=msgspec.structs.replace(context, **changes) if changes else context, key=caller.key, org=caller.org,
             operation=operation, at_once=at_once, known_fields=known, wants=wants or {},
         )  # fmt: skip
-
-    def url_of(self, x: Exchange) -> Callable[[Artifact], str]:
-        """Return the function that makes an artifact's URL: signed and short-lived, or the upstream's own."""
-        return self.urls(self._base(x))
-
-    def urls(self, base: str) -> Callable[[Artifact], str]:
-        """Return the same for a base that no request names."""
-        latest_ms = int(time.time() * 1000) + self._url_lifetime_ms
-
-        def url_of(artifact: Artifact) -> str:
-            if not artifact.stored:
-                return artifact.url or ""
-            expires_at_ms = min(artifact.expires_at_ms, latest_ms)
-            return base + self._signer.path(artifact.key, artifact.content_type, expires_at_ms, artifact.name)
-
-        return url_of
-
-    def upload_url(self, x: Exchange, upload: Upload) -> str:
-        """Return a signed URL of an upload."""
-        expires_at_ms = min(upload.expires_at_ms, int(time.time() * 1000) + self._url_lifetime_ms)
-        return self._base(x) + self._signer.path(upload.key, upload.content_type, expires_at_ms, upload.filename)
-
-    def _base(self, x: Exchange) -> str:
-        if self._public_url:
-            return self._public_url
-        return f"{x.scope.get('scheme', 'http')}://{x.headers.get(b'host', b'localhost').decode('latin-1')}"

@@ -7,9 +7,9 @@ import msgspec
 from starlette.datastructures import UploadFile
 
 from calotype.dialects.door import Exchange, refuse_phi_files
+from calotype.dialects.multipart import FORM_BYTES, chunks_of, form_of
 from calotype.dialects.openai.answers import JSON
 from calotype.dialects.openai.desk import Desk
-from calotype.dialects.openai.forms import FORM_BYTES, chunks_of, form_of
 from calotype.kernel.errors import Code, Problem
 from calotype.media.uploads import Upload, is_upload_id
 

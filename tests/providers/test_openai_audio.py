@@ -122,7 +122,7 @@ def test_openais_newer_models_are_asked_for_the_short_form() -> None:
 def test_a_length_that_nobody_says_is_estimated_and_the_caller_told() -> None:
     usage = {"type": "tokens", "input_tokens": 14, "output_tokens": 45}
     outcome = succeeded(held(hearing("gpt-transcribe"), answer({"text": "a" * 150, "usage": usage})))
-    assert outcome.usage == {"duration_ms": 10_000, "input_tokens": 14, "output_tokens": 45}
+    assert outcome.usage == {"duration_ms": 10_000, "input_tokens": 14, "output_tokens": 45, "estimated": 1}
     assert len(outcome.warnings) == 1
     by_segments = {"text": "x", "segments": [{"start": 0, "end": 7, "text": "x"}, {"start": "?"}, 5]}
     assert succeeded(held(hearing(), answer(by_segments))).usage == {"duration_ms": 7000}

@@ -129,7 +129,7 @@ def test_tool_calls_are_handed_on_without_an_index() -> None:
 
 def test_a_server_that_counts_no_tokens_is_estimated_and_the_caller_told() -> None:
     outcome = succeeded(held(completion({"content": "x" * 40}, usage=None), call=asking()))
-    assert outcome.usage == {"input_tokens": 4, "output_tokens": 13}
+    assert outcome.usage == {"input_tokens": 4, "output_tokens": 13, "estimated": 1}
     assert outcome.warnings == ("the provider did not say how many tokens were used; they are estimated from the text",)
 
 

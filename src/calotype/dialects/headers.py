@@ -35,8 +35,13 @@ def stamp_of(view: JobView) -> Stamp:
         routed=routed(job.model, job.provider, job.region, job.data_class),
         attempts=job.attempt,
         cost_micro=cost,
-        verified=bool(job.result.usage) if job.result is not None and job.plan.quote.measured else None,
+        verified=_verified(job.result.usage) if job.result is not None and job.plan.quote.measured else None,
     )
+
+
+def _verified(usage: dict[str, int]) -> bool:
+    """Say whether what was used was counted, and not estimated by a provider's adapter or by us."""
+    return bool(usage) and "estimated" not in usage
 
 
 def refusal_stamp(data_class: DataClass = DataClass.GENERAL) -> Stamp:

@@ -72,7 +72,10 @@ class Pending(Struct, frozen=True, tag="pending"):
 
 
 class Succeeded(Struct, frozen=True, tag="succeeded"):
-    """Done. `data` is what is not a file (text, embeddings, seed); `usage` counts measured units for the price."""
+    """Done. `data` is what is not a file (text, embeddings, seed); `usage` counts measured units for the price.
+
+    `estimated` in `usage` says that the upstream did not count, and the numbers beside it are estimates.
+    """
 
     outputs: tuple[Output, ...] = ()
     data: dict[str, Any] = {}

@@ -90,10 +90,12 @@ def written(call: Call, answer: HttpResponse, body: Any, cost: Cost | None) -> O
         data[shape] = SUBTITLES[shape](segments)
     upstream_id = answer.headers.get("x-request-id") or answer.headers.get("x-generation-id")
     warnings: tuple[str, ...] = ()
+    estimated: dict[str, int] = {}
     if length_s is None:
         length_s = max(1.0, len(data["text"]) / CHARACTERS_PER_S)
+        estimated["estimated"] = 1
         warnings = ("the provider did not say how long the recording is; its length is estimated from the text",)
-    usage = _usage(body, length_s)
+    usage = _usage(body, length_s) | estimated
     return Succeeded(data=data, usage=usage, cost=cost, warnings=warnings, upstream_id=upstream_id)
 
 

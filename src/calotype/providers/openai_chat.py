@@ -178,7 +178,7 @@ class _Listening:
         usage = token_usage(self._usage)
         warnings: tuple[str, ...] = ()
         if "input_tokens" not in usage or "output_tokens" not in usage:
-            usage = {**_estimated(self._call.input, choices), **usage}
+            usage = {**_estimated(self._call.input, choices), **usage, "estimated": 1}
             warnings = ("the provider did not say how many tokens were used; they are estimated from the text",)
         return Succeeded(data={"choices": choices}, usage=usage, cost=cost, warnings=warnings, upstream_id=self._id)
 

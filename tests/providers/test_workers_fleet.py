@@ -335,9 +335,11 @@ def test_the_regions_of_the_instance_hold_for_its_workers(tmp_path: Path) -> Non
 
 
 def test_keys_of_the_paid_class_have_no_way_to_workers_unless_opened(tmp_path: Path) -> None:
-    with workshop(tmp_path, ComfyUI("closed"), providers={}) as shop:
-        answer = shop.draw("a picture", model="w/card")
-        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "model_not_allowed")
+    painter = {"painter": {"url": "http://127.0.0.1:9", "kind": "http"}}
+    with workshop(tmp_path, ComfyUI("closed"), workers=painter, providers={}) as shop:
+        for model in ("w/card", "w/model"):
+            answer = shop.draw("a picture", model=model)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (403, "model_not_allowed")
 
 
 def worker(name: str, url: str, **more: Any) -> Any:

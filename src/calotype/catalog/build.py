@@ -20,6 +20,7 @@ from calotype.settings import ProviderSettings, is_loopback
 KEY_CLASSES: dict[str, frozenset[KeyClass]] = {
     "local": frozenset(KeyClass),
     "comfyui": frozenset({KeyClass.TEST, KeyClass.UNLIMITED}),
+    "http": frozenset({KeyClass.TEST, KeyClass.UNLIMITED}),
 }
 """Key classes by kind of provider, where neither card nor settings say: this machine, then workers."""
 STREAMS_BY_CARD = frozenset({"fal"})

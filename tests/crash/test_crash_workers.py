@@ -105,3 +105,38 @@ async def test_a_job_is_lost_with_its_worker_while_the_server_is_dead_and_done_a
     assert len(house.submits_of(house.word)) == 2
     assert house.read("SELECT state FROM submission ORDER BY attempt") == [("failed",), ("done",)]
     rests(house)
+
+
+@pytest.fixture
+def shared_house(
+    tmp_path: Path, request: pytest.FixtureRequest, worker: ComfyUI, worker_nursery: WorkerNursery
+) -> Iterator[WorkerHouse]:
+    """Return an installation on PostgreSQL whose servers share a media folder."""
+    (tmp_path / "media").mkdir()
+    for name in ("data", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "media").symlink_to(tmp_path / "media")
+    with (
+        postgres_house(request, tmp_path) as plain,
+        contextlib.closing(WorkerHouse(plain.url, tmp_path, plain.key, worker_nursery, worker)) as one,
+    ):
+        yield one
+
+
+async def test_two_servers_together_keep_to_a_workers_places(shared_house: WorkerHouse, worker: ComfyUI) -> None:
+    path, body = FILM
+    servers = [await shared_house.serve(), await shared_house.serve(data="other")]
+    for n in range(8):
+        prompt = f"{shared_house.word} {n} @work=0.3"
+        assert (await servers[n % 2].post(path, {**body, "prompt": prompt}))[0] == 202
+    depths: set[int] = set()
+
+    def over() -> bool:
+        depths.add(len(worker.life.queue) + (worker.life.running is not None))
+        return all(row[1] in ("succeeded", "failed", "canceled") for row in shared_house.jobs())
+
+    await until(over, "every job to end")
+    assert [row[1] for row in shared_house.jobs()] == ["succeeded"] * 8
+    assert len(shared_house.submits_of(shared_house.word)) == 8
+    assert max(depths) == 2
+    rests(shared_house)

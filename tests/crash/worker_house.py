@@ -62,9 +62,10 @@ class WorkerHouse(House):
         (folder / "cards").mkdir()
         (folder / "cards" / "workers.toml").write_text(CARDS)
 
-    async def serve(self, point: str = "") -> Server:
+    async def serve(self, point: str = "", *, data: str = "data") -> Server:
         return await self.start(
             point,
+            data=data,
             env={
                 "CALOTYPE_CARDS_DIR": str(self.folder / "cards"),
                 "CALOTYPE_PROVIDERS__COMFYUI__KEY_CLASSES": '["paid"]',

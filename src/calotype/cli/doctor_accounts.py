@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from calotype.providers.base import Check
 from calotype.providers.driver import Driven
-from calotype.providers.registry import KINDS
+from calotype.providers.registry import factory_of
 from calotype.settings import ProviderSettings, Settings
 
 PATIENCE_S = 10.0
@@ -60,10 +60,11 @@ def accounts(settings: Settings, *, ask: bool = True) -> tuple[Account, ...]:
 async def _look(name: str, settings: ProviderSettings, *, ask: bool) -> tuple[Account, ...]:
     kind = settings.kind or name
     bare = tuple(Account(name, kind, n, key is not None) for n, key in enumerate(settings.credentials, start=1))
-    if kind not in KINDS:
-        return bare
     try:
-        runtime = KINDS[kind](name, settings)
+        factory = factory_of(kind)
+        if factory is None:
+            return bare
+        runtime = factory(name, settings)
     except ValueError as error:
         return (Account(name, kind, 1, bare[0].key, note=str(error), usable=False),)
     try:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from calotype.http import Upstream
@@ -60,6 +61,35 @@ KINDS: dict[str, Callable[[str, ProviderSettings], Runtime]] = {
     "openrouter": _over_http(OpenRouter),
 }
 """Kind → factory, for everything that settings can name; `local` and fleets of workers are always there."""
+INSTALLED = "calotype.providers"
+"""The group of entry points by which installed packages add kinds: a name, and an adapter `(name, settings)`."""
+
+
+def factory_of(kind: str) -> Callable[[str, ProviderSettings], Runtime] | None:
+    """Return what makes the runtimes of a kind: a built-in one, else one that an installed package adds.
+
+    A package cannot take the place of a built-in kind, and none is imported before the settings name its kind.
+
+    Raises:
+        UnknownKind: several packages add this kind, or the package that does cannot be imported.
+
+    """
+    if kind in KINDS or kind in FLEETS or kind == LOCAL:
+        return KINDS.get(kind)
+    found = tuple(entry_points(group=INSTALLED, name=kind))
+    if not found:
+        return None
+    if len({point.value for point in found}) > 1:
+        raise UnknownKind(f"the kind {kind!r} is added by several packages: {', '.join(one.value for one in found)}")
+    try:
+        return _over_http(found[0].load())
+    except (ImportError, AttributeError) as error:
+        raise UnknownKind(f"the kind {kind!r} cannot be loaded from {found[0].value}: {error}") from error
+
+
+def known_kinds() -> list[str]:
+    """Return every kind that settings can name."""
+    return sorted({*KINDS, *FLEETS, *entry_points(group=INSTALLED).names})
 
 
 def build_runtimes(settings: Settings, *, scratch_dir: Path) -> dict[str, Runtime]:
@@ -68,7 +98,7 @@ def build_runtimes(settings: Settings, *, scratch_dir: Path) -> dict[str, Runtim
     `scratch_dir` is where this machine leaves what it made: the store's temporary folder, so that files are moved on.
 
     Raises:
-        UnknownKind: a `kind` that is none of `KINDS`.
+        UnknownKind: a `kind` that is neither built in nor installed.
         ValueError: a setting that its adapter cannot use.
 
     """
@@ -77,11 +107,12 @@ def build_runtimes(settings: Settings, *, scratch_dir: Path) -> dict[str, Runtim
         kind = provider.kind or name
         if (kind == LOCAL and name == LOCAL) or (kind in FLEETS and name != LOCAL):
             continue
-        if kind not in KINDS or name == LOCAL:
-            known = ", ".join(sorted({*KINDS, *FLEETS}))
+        factory = None if name == LOCAL else factory_of(kind)
+        if factory is None:
+            known = ", ".join(known_kinds())
             choice = f"use {LOCAL}, which is this machine's name" if name == LOCAL else f"use one of {known}"
             raise UnknownKind(f"providers.{name}.kind: {kind!r} is not a kind of provider here; {choice}")
-        runtimes[name] = KINDS[kind](name, provider)
+        runtimes[name] = factory(name, provider)
     return runtimes
 
 

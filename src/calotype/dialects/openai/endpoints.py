@@ -9,7 +9,7 @@ from calotype.dialects.openai.embeddings import EmbeddingRequest
 from calotype.dialects.openai.images import ImageRequest
 from calotype.dialects.openai.speech import SpeechRequest
 from calotype.dialects.openai.transcriptions import TranscriptionRequest
-from calotype.dialects.openai.videos import RemixRequest, VideoRequest
+from calotype.dialects.openai.videos import FilmRequest, RemixRequest, VideoRequest
 from calotype.kernel.generation import Operation
 
 _TEXT: dict[str, Any] = {"type": "string"}
@@ -59,6 +59,11 @@ _EDIT_FORM = {
         "stream": {"type": "boolean", "description": "The pictures as events."},
         "partial_images": {"type": "integer", "minimum": 0, "maximum": 3, "description": "Previews in a stream."},
     },
+}
+_FILM_FORM = {
+    "type": "object",
+    "required": ["prompt", "video"],
+    "properties": {"video": _BINARY, "prompt": _TEXT, "model": _TEXT, "seconds": _TEXT},
 }
 _FILE_FORM = {
     "type": "object",
@@ -174,12 +179,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "POST", "/v1/videos/edits", "Videos", "Change a film by words",
         "The film is a file, a URL, or an object with a video's id.",
-        shapes.Video, 202, body=RemixRequest, errors=(*_ASK_ERRORS, 409), operations=(Operation.VIDEO_TO_VIDEO,),
-        form={
-            "type": "object",
-            "required": ["prompt", "video"],
-            "properties": {"video": _BINARY, "prompt": _TEXT, "model": _TEXT},
-        },
+        shapes.Video, 202, body=FilmRequest, form=_FILM_FORM, errors=(*_ASK_ERRORS, 409),
+        operations=(Operation.VIDEO_TO_VIDEO,),
+    ),
+    Endpoint(
+        "POST", "/v1/videos/extensions", "Videos", "Carry a film on", "For models whose field task takes extend.",
+        shapes.Video, 202, body=FilmRequest, form=_FILM_FORM, errors=(*_ASK_ERRORS, 409),
+        operations=(Operation.VIDEO_TO_VIDEO,),
     ),
     Endpoint(
         "DELETE", "/v1/videos/{id}", "Videos", "Delete a video",

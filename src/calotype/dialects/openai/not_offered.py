@@ -12,7 +12,6 @@ NOT_OFFERED: dict[str, str] = {
     "/moderations": "Moderations are not offered; no model here classifies texts.",
     "/images/variations": "Variations are not offered; use /v1/images/edits with a prompt.",
     "/audio/translations": "Translations are not offered; transcribe and have the text translated by a chat model.",
-    "/videos/extensions": "Extensions are not offered; use /v1/videos with the last frame as input_reference.",
     "/videos/characters": "Characters are not offered; use /v1/videos with input_reference.",
 }
 """Path → what is said."""

@@ -28,6 +28,8 @@ VIDEOS = frozenset(
     }
 )  # fmt: skip
 REMIX_FIELDS = videos.FIELDS | {"video_url"}
+EDIT, EXTEND = "edit", "extend"
+"""What is done with a film; the second is a word that models which can do it take as their `task`."""
 STILLS: dict[str, tuple[bytes, Callable[[Path], bytes]]] = {
     "thumbnail": (b"image/webp", thumbnail),
     "spritesheet": (b"image/jpeg", spritesheet),
@@ -59,20 +61,35 @@ async def remix_video(desk: Desk, x: Exchange) -> None:
 
 async def edit_video(desk: Desk, x: Exchange) -> None:
     """Do the same with a film that the body names or brings."""
+    await _from_body(desk, x, EDIT)
+
+
+async def extend_video(desk: Desk, x: Exchange) -> None:
+    """Carry a film on that the body names or brings, with a model that can."""
+    await _from_body(desk, x, EXTEND)
+
+
+async def _from_body(desk: Desk, x: Exchange, task: str) -> None:
     caller = await desk.door.enter(x)
     raw, body = await any_body(desk, x, caller.org.id)
     options, fields = split(body, Options, REMIX_FIELDS | {"video"})
     given = fields.pop("video", None)
-    ident = given.get("id") if isinstance(given, dict) else None
-    if isinstance(ident, str):
+    ident = given.get("id") if isinstance(given, dict) else given
+    if isinstance(ident, str) and (isinstance(given, dict) or ident.startswith("video_")):
         source = await _film(desk, ident, caller.org.id)
         if body.get("model") is None:
             options.model = source.job.model
         fields["video_url"] = desk.url_of(x)(source.artifacts[0])
     elif isinstance(given, str):
-        fields["video_url"] = given
+        fields["video_url"], ident = given, None
     else:
         raise Problem(Code.INVALID_INPUT, "video is a file, a URL, or an object with a video's id.", field="video")
+    if task != EDIT:
+        card = desk.catalog.get(options.model)
+        if card is None or task not in card.schema.properties.get("task", {}).get("enum", ()):
+            sentence = f"{options.model} cannot carry a film on; name a model whose field task takes {task}."
+            raise Problem(Code.INVALID_INPUT, sentence, field="model")
+        fields["task"] = task
     await _remix(desk, x, caller, raw, options, fields, ident)
 
 
@@ -95,6 +112,7 @@ async def _remix(
     desk: Desk, x: Exchange, caller: Caller, raw: bytes, options: Options, fields: dict[str, Any], source: str | None
 ) -> None:
     wants = {videos.REMIXED_FROM: source} if source is not None else {}
+    fields, _ = videos.asked(fields)
     await _begin(
         desk, x,
         desk.ask(

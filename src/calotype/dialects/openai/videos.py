@@ -58,10 +58,16 @@ class VideoDatum(Struct):
 
 
 class RemixRequest(Options, kw_only=True):
-    """What a film is to be turned into; `video` names it where the path does not."""
+    """What a film is to be turned into; its own model works on it where none is named."""
 
     prompt: str
-    video: str | dict[str, Any] | None = None
+
+
+class FilmRequest(RemixRequest, kw_only=True):
+    """The same for a film that the request names."""
+
+    video: str | dict[str, Any]
+    seconds: str | int | None = None
 
 
 def asked(fields: dict[str, Any]) -> tuple[dict[str, Any], Operation]:

@@ -8,7 +8,7 @@ import httpx2
 import openai
 import pytest
 from openai.types import Video
-from openai_kit import Kit, picture, refused
+from openai_kit import Kit, picture, recording, refused
 from PIL import Image
 
 from calotype.providers.base import PollSchedule
@@ -153,12 +153,14 @@ def test_files_come_by_the_page_in_either_order_and_by_purpose(kit: Kit) -> None
     files = kit.client.files
     made = [files.create(file=(f"{n}.png", picture(16 + n)), purpose="vision").id for n in range(5)]
     other = files.create(file=("x.png", picture()), purpose="user_data").id
+    kit.client.audio.transcriptions.create(model="test/ear", file=("a.wav", recording()))
     page = files.list(limit=2)
     assert [one.id for one in page.data] == [other, made[4]] and page.has_more
     assert [one.id for one in files.list(limit=2)] == [other, *made[::-1]]
     assert [one.id for one in files.list(limit=2, order="asc")] == [*made, other]
     assert [one.id for one in files.list(limit=2, purpose="vision")] == made[::-1]
     assert [one.id for one in files.list(after=made[2])] == made[1::-1]
+    assert [one.filename for one in files.list(purpose="input")] == ["a.wav"], "what came inside requests is apart"
     assert files.content(made[0]).read() == picture(16)
     found = files.retrieve(made[0])
     assert (found.filename, found.purpose, found.bytes) == ("0.png", "vision", len(picture(16)))

@@ -14,18 +14,23 @@ from calotype.media.artifacts import KeepError, keep_gathered
 from calotype.media.store import Store
 from calotype.media.tables import Row
 
+INPUT = "input"
+"""The purpose of a file that came inside a request."""
 MAX_FILENAME_CHARS = 200
 MAX_PAGE = 10_001
 
 _UPLOAD_ID = re.compile(r"file_[0-9a-f]{32}\Z")
 _COLUMNS = "id, org_id, key, filename, purpose, content_type, size_bytes, sha256, created_at_ms, expires_at_ms"
 _INSERT = Sql(f"""
-    INSERT INTO upload ({_COLUMNS})
+    INSERT INTO upload ({_COLUMNS}, acl)
     VALUES (:id, :org_id, :key, :filename, :purpose, :content_type, :size_bytes, :sha256, :created_at_ms,
-            :expires_at_ms)
+            :expires_at_ms, :acl)
 """)  # noqa: S608  (the columns are a constant above)
 _GET = Sql(f"SELECT {_COLUMNS} FROM upload WHERE id = :id AND org_id = :org_id AND expires_at_ms > :now_ms")  # noqa: S608
-_PAGE = "WHERE org_id = :org_id AND expires_at_ms > :now_ms AND (:purpose = '' OR purpose = :purpose)"
+_PAGE = f"""
+    WHERE org_id = :org_id AND expires_at_ms > :now_ms
+    AND (purpose = :purpose OR :purpose = '' AND purpose <> '{INPUT}')
+"""
 _NEWEST = Sql(f"SELECT {_COLUMNS} FROM upload {_PAGE} AND id < :beyond ORDER BY id DESC LIMIT :count")  # noqa: S608
 _OLDEST = Sql(f"SELECT {_COLUMNS} FROM upload {_PAGE} AND id > :beyond ORDER BY id LIMIT :count")  # noqa: S608
 _DELETE = Sql("DELETE FROM upload WHERE id = :id AND org_id = :org_id")
@@ -67,8 +72,9 @@ class Uploads:
         purpose: str = "",
         lifetime_s: int | None = None,
         file_id: str | None = None,
+        acl: str | None = None,
     ) -> Upload:
-        """Store a body as it streams in; a lifetime can only shorten the server's own.
+        """Store a body as it streams in; a lifetime can only shorten the server's own, `acl` says who may read it.
 
         `file_id` is an id that was made for this file before, where its URL had to be known first.
 
@@ -107,7 +113,7 @@ class Uploads:
             created_at_ms=now_ms,
             expires_at_ms=now_ms + keep_s * 1000,
         )
-        params = {name: getattr(made, name) for name in made.__struct_fields__}
+        params = {name: getattr(made, name) for name in made.__struct_fields__} | {"acl": acl}
         await self._db.write(lambda tx: tx.execute(_INSERT, params))
         return made
 
@@ -120,7 +126,10 @@ class Uploads:
     async def list(
         self, org_id: str, *, beyond: str = "", limit: int = 100, oldest_first: bool = False, purpose: str = ""
     ) -> list[Upload]:
-        """Return a page of uploads, newest first or oldest; `beyond` is the last id of the page before."""
+        """Return a page of uploads, newest first or oldest; `beyond` is the last id of the page before.
+
+        Files that came inside requests (`INPUT`) are only among them when asked for by that purpose.
+        """
         params = {
             "org_id": org_id,
             "now_ms": self._clock.now_ms(),

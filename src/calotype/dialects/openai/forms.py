@@ -10,6 +10,7 @@ from calotype.dialects.door import Exchange, json_object, refuse_phi_files
 from calotype.dialects.multipart import FORM_BYTES, chunks_of, form_of
 from calotype.dialects.openai.desk import Desk
 from calotype.kernel.errors import Code, Problem
+from calotype.media.uploads import INPUT
 
 MAX_FILES = 17
 """Sixteen pictures and a mask."""
@@ -64,7 +65,7 @@ async def any_body(desk: Desk, x: Exchange, org_id: str) -> tuple[bytes, dict[st
         for name, value in form.multi_items():
             if isinstance(value, UploadFile):
                 upload = await desk.uploads.create(
-                    chunks_of(value), org_id=org_id, filename=value.filename or "input", purpose="input"
+                    chunks_of(value), org_id=org_id, filename=value.filename or "input", purpose=INPUT
                 )
                 _put(given, name, upload.id)
                 marks.append((name, upload.sha256))

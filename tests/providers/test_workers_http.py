@@ -91,7 +91,7 @@ def test_a_picture_of_a_server_of_ones_own_is_stored_and_charged_once(shop: Work
 
 
 def test_it_is_given_as_many_jobs_as_it_says_it_takes(shop: Workshop, example: Example) -> None:
-    assert shop.member("painter").places == 2
+    shop.until(lambda: shop.member("painter").places == 2, "the worker to say how many")
     drawings = [shop.drawing(f"wall {n}", model="w/model", seconds=0.4) for n in range(5)]
     most = 0
     while any(drawing.response is None for drawing in drawings):

@@ -82,6 +82,7 @@ class Fleet:
         self._waiters: list[asyncio.Future[None]] = []
         self._unseen: dict[str, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._looking: set[asyncio.Task[None]] = set()
         self.changed: Callable[[], None] = lambda: None
         """Called when there may be more or fewer places than before."""
 
@@ -96,9 +97,10 @@ class Fleet:
 
     async def close(self) -> None:
         """Stop looking and close the connections."""
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._looking]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks = []
         for upstream in self._upstreams.values():
             await upstream.close()
@@ -125,8 +127,10 @@ class Fleet:
             del self.members[gone]
             if (upstream := self._upstreams.pop(gone, None)) is not None:
                 await upstream.close()
-        if fresh:
-            await self.look(fresh)
+        if fresh:  # beside, so that a worker that says nothing holds nobody up
+            looking = asyncio.create_task(self.look(fresh))
+            self._looking.add(looking)
+            looking.add_done_callback(self._looking.discard)
         if freed or fresh:
             self.wake()
         self.changed()
@@ -217,6 +221,8 @@ class Fleet:
         """Ask the workers what is not known yet of what the order needs."""
 
         async def ask(member: Member) -> None:
+            if member.probe is None:
+                await self._look_at(member)
             classes, folders = member.unknown(order)
             if classes or folders:
                 with contextlib.suppress(TransportError):

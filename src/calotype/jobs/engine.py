@@ -225,13 +225,16 @@ class Engine:
         *,
         state: JobState | None = None,
         operations: Collection[Operation] | None = None,
+        models: Collection[str] | None = None,
         before: str | None = None,
         limit: int = 50,
     ) -> "list[JobView]":
         """Return jobs of an organisation (or of all), newest first, from behind the id `before`."""
 
         def read(tx: Tx) -> dict[str, JobView]:
-            rows = list_jobs(tx, org_id, state=state, operations=operations, before=before, limit=limit)
+            rows = list_jobs(
+                tx, org_id, state=state, operations=operations, models=models, before=before, limit=limit
+            )
             return load_views(tx, [row.id for row in rows])
 
         views = await self._db.read(read)

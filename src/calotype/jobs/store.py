@@ -17,7 +17,7 @@ _BY_ID = Sql(f"SELECT {JOB_COLUMNS} {JOB_FROM} WHERE j.id = :id")
 _LIST = Sql(
     f"SELECT {JOB_COLUMNS} {JOB_FROM} WHERE j.org_id = :org_id AND j.id < :before"
     " AND (CAST(:state AS TEXT) IS NULL OR j.state = :state)"
-    " AND j.operation {in:operations}"
+    " AND j.operation {in:operations} AND (:any_model = 1 OR j.model {in:models})"
     " ORDER BY j.id DESC LIMIT :limit"
 )
 _LIST_ALL = Sql(
@@ -45,10 +45,11 @@ def list_jobs(
     *,
     state: JobState | None = None,
     operations: Collection[Operation] | None = None,
+    models: Collection[str] | None = None,
     before: str | None = None,
     limit: int = 50,
 ) -> list[JobRow]:
-    """Return an organisation's jobs (or everybody's), newest first, of some operations or of all."""
+    """Return an organisation's jobs (or everybody's), newest first, of some operations and models or of all."""
     params: dict[str, Any] = {
         "before": before or _LAST,
         "state": None if state is None else state.value,
@@ -57,7 +58,9 @@ def list_jobs(
     if org_id is None:
         rows = tx.rows(_LIST_ALL, params)
     else:
-        rows = tx.rows(_LIST, params | {"org_id": org_id, "operations": [one.value for one in operations or Operation]})
+        wanted = [one.value for one in operations or Operation]
+        named = {"any_model": int(models is None), "models": list(models or ())}
+        rows = tx.rows(_LIST, {**params, **named, "org_id": org_id, "operations": wanted})
     return [job_from(row) for row in rows]
 
 

@@ -23,6 +23,9 @@ from calotype.dialects.fal.desk import Bounds
 from calotype.dialects.fal.desk import Desk as FalDesk
 from calotype.dialects.fal.hooks import FalHooks, HookKeys
 from calotype.dialects.fal.tickets import Tickets
+from calotype.dialects.jobs import JobsDialect
+from calotype.dialects.jobs import statuses as jobs_statuses
+from calotype.dialects.jobs.desk import Desk as JobsDesk
 from calotype.dialects.openai import OpenAIDialect
 from calotype.dialects.openai.desk import Desk
 from calotype.dialects.openai.hooks import renderer
@@ -57,6 +60,7 @@ from calotype.media.uploads import Uploads
 from calotype.providers.available import MODELS_FOLDER, Available
 from calotype.providers.base import Runtime
 from calotype.providers.local.diffusion import pipeline_cards
+from calotype.providers.local.platforms import PLATFORMS
 from calotype.providers.registry import build_runtimes
 from calotype.providers.workers.crew import Crew
 from calotype.server import Server
@@ -168,10 +172,14 @@ class App:
         )  # fmt: skip
         hook_keys = HookKeys(self.secrets.get("webhook_signing"))
         fal_desk = self._fal_desk(hook_keys)
+        jobs_desk = self._jobs_desk()
         self.webhooks = WebhookDeliverer(
             self.db, self.clock, self.instance, guard=self.guard, settings=settings.webhooks, metrics=self.metrics,
             signer=WebhookSigner(self.secrets.get("webhook_signing")),
-            renderers={"openai": renderer(lambda: desk.urls(self.base_url))},
+            renderers={
+                "openai": renderer(lambda: desk.urls(self.base_url)),
+                "jobs": jobs_statuses.renderer(lambda: jobs_desk.urls(self.base_url)),
+            },
             styles={"fal": FalHooks(hook_keys, lambda: fal_desk.urls(self.base_url))},
         )  # fmt: skip
         self.metrics.watch("calotype_jobs_active", "Jobs this process works on.", lambda: self.engine.load["active"])
@@ -181,13 +189,22 @@ class App:
         self.metrics.watch("calotype_write_batches_total", "Committed batches.", lambda: self.db.writer.batches)
         self.metrics.watch("calotype_write_commands_total", "Committed commands.", lambda: self.db.writer.commands)
         return Server(
-            openai=OpenAIDialect(desk), fal=FalDialect(fal_desk), callbacks=CallbackEndpoint(
+            openai=OpenAIDialect(desk), fal=FalDialect(fal_desk), jobs=JobsDialect(jobs_desk),
+            callbacks=CallbackEndpoint(
                 self.db, self.clock, callbacks=self.callbacks, runtimes=self.runtimes, bus=self.bus
             ),
             media=MediaEndpoint(self.store, self.signer, self.clock, presign_s=settings.media.redirect_s),
             metrics=self.metrics, ready=self.problems,
             documents=documents(self.catalog, version=__version__, url=_url_of(settings)),
             cors_origins=settings.security.cors_origins, start=self.start, stop=self.stop,
+        )  # fmt: skip
+
+    def _jobs_desk(self) -> JobsDesk:
+        settings = self.settings
+        return JobsDesk(
+            door=self.door, engine=self.engine, catalog=self.catalog, available=self.available, db=self.db,
+            signer=self.signer, uploads=self.uploads, job_deadline_s=settings.engine.job_deadline_s,
+            url_lifetime_s=settings.media.url_lifetime_s, public_url=settings.public_url, platforms=PLATFORMS,
         )  # fmt: skip
 
     def _fal_desk(self, hook_keys: HookKeys) -> FalDesk:

@@ -10,6 +10,7 @@ import structlog
 
 from calotype.dialects.door import Message, Receive, Scope, Send
 from calotype.dialects.fal.places import HOST_NAMES
+from calotype.dialects.jobs.app import MEDIA as JOBS_BELOW_MEDIA
 from calotype.kernel.ids import uuid7
 from calotype.telemetry import Metrics
 from calotype.telemetry.metrics import CONTENT_TYPE
@@ -37,6 +38,7 @@ class Server:
         *,
         openai: ASGIApp,
         fal: ASGIApp,
+        jobs: ASGIApp,
         callbacks: ASGIApp,
         media: ASGIApp,
         metrics: Metrics,
@@ -48,6 +50,7 @@ class Server:
     ) -> None:
         self._openai = openai
         self._fal = fal
+        self._jobs = jobs
         self._callbacks = callbacks
         self._media = media
         self._metrics = metrics
@@ -119,11 +122,12 @@ class Server:
         if path.startswith("/v1/"):
             return ("media", self._media) if path.startswith("/v1/media/") else ("openai", self._openai)
         if path.startswith("/api/v1/"):
-            below = path[8:].partition("/")[0]
-            if below == "media":
+            below, _, rest = path[8:].partition("/")
+            if below == "media" and rest.partition("/")[0] not in JOBS_BELOW_MEDIA:
                 return "media", self._media
             if below in OPENAI_BELOW_API:
                 return "openai", self._openai
+            return "jobs", self._jobs
         if path.startswith(("/fal/", "/api/fal/proxy")):
             return "fal", self._fal
         if path.startswith("/callbacks/"):

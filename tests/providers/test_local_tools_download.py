@@ -24,6 +24,7 @@ from calotype.providers.local import download
 from calotype.providers.local.download_fence import Forbidden, fenced
 from calotype.providers.local.films.converting import sound_file
 from calotype.providers.local.messages import BadInput, Unavailable
+from calotype.providers.local.platforms import PLATFORMS
 from calotype.providers.local.pool import Limits
 from calotype.providers.local.runtime import LocalRuntime
 
@@ -231,7 +232,7 @@ def test_no_program_is_started_and_no_name_is_connected_to() -> None:
 def test_the_sites_it_names_are_known_to_the_engine() -> None:
     from yt_dlp.extractor import gen_extractor_classes
 
-    assert set(download.PLATFORMS) <= {extractor.ie_key() for extractor in gen_extractor_classes()}
+    assert set(PLATFORMS) <= {extractor.ie_key() for extractor in gen_extractor_classes()}
 
 
 async def test_through_the_runtime_with_the_operators_exemption(tmp_path: Path, film: bytes) -> None:

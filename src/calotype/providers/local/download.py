@@ -26,12 +26,6 @@ MAX_SOUND_S = 3600.0
 """How long sound may be that is made into MP3."""
 TIMEOUT_S = 15
 FIELD = "url"
-PLATFORMS = (
-    "Bandcamp", "BiliBili", "Bluesky", "Dailymotion", "Facebook", "Instagram", "Loom", "Newgrounds", "PeerTube",
-    "Pinterest", "Reddit", "Rumble", "Soundcloud", "Streamable", "TedTalk", "TikTok", "TwitchClips", "Twitter", "Vimeo",
-    "Youtube",
-)  # fmt: skip
-"""Well-known sites by yt-dlp's names. It tries some 1,800 in all, and any address of a film file; a site may change."""
 
 
 def render(

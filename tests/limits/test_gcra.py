@@ -84,3 +84,15 @@ def test_a_refused_key_keeps_its_debt_while_others_come_and_go() -> None:
     for n in range(100):
         limiter.take(str(n), 60, 1)
         assert limiter.take("slow", 1, 1) is not None
+
+
+def test_what_is_left_is_what_may_come_at_once() -> None:
+    now = Now()
+    limiter = Gcra(now_ns=now)
+    assert limiter.left("a", 60, 10) == (10, 0)
+    for n in range(10):
+        assert limiter.take("a", 60, 10) is None
+        assert limiter.left("a", 60, 10) == (9 - n, n + 1)
+    assert limiter.take("a", 60, 10) is not None
+    now.ns += 3_000_000_000
+    assert limiter.left("a", 60, 10) == (3, 7)

@@ -1,6 +1,7 @@
 """How any dialect lets a request in: who calls, under which rules, with which body, and how the answer went out."""
 
 import hashlib
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -59,6 +60,14 @@ class Caller(Struct, frozen=True):
     org: Organisation
 
 
+class Standing(Struct, frozen=True):
+    """How a caller stands with its rate: requests a minute, how many may come now, when the whole burst may again."""
+
+    limit: int
+    remaining: int
+    reset_at_s: int
+
+
 class Door:
     """Verifies keys, shapes rates and reads the headers every dialect honours (the surface contract, §4 to §6)."""
 
@@ -93,6 +102,14 @@ class Door:
             self.count(key, x.scope)
         return Caller(key, self._accounts.organisation(key.org_id))
 
+    async def reader(self, scope: Scope) -> str | None:
+        """Return the organisation whose key a request carries, None for a request with no good one."""
+        try:
+            token = _token(dict(scope["headers"]))
+            return str((self._accounts.lookup(token) or await self._accounts.authenticate(token)).org_id)
+        except Problem:
+            return None
+
     async def leave_of(self, key_id: str) -> Caller:
         """Return the caller that a token of ours stands for; the key behind it must still be good.
 
@@ -103,27 +120,49 @@ class Door:
         key = await self._accounts.key(key_id)
         return Caller(key, self._accounts.organisation(key.org_id))
 
-    def count(self, key: KeyRecord, scope: Scope) -> None:
-        """Take one request from the rate of a key.
+    def count(self, key: KeyRecord, scope: Scope, usual: int | None = None) -> None:
+        """Take one request from the rate of a key; `usual` is the dialect's own where nobody set any.
 
         Raises:
             Problem: `rate_limited`.
 
         """
-        rate = key.requests_per_minute or self.limits.requests_per_minute
-        name = counted_as(key, scope)
-        if key.key_class is KeyClass.TEST:
-            rate = rate or self.limits.test_requests_per_minute
-        if rate is None:
-            return
-        wait_s = self._gcra.take(name, rate, max(1, rate // 6))
+        rate, burst = self._rate(key, usual)
+        if rate is not None:
+            self.take(counted_as(key, scope), rate, burst, "This key may send")
+
+    def standing(self, key: KeyRecord, scope: Scope, usual: int) -> Standing:
+        """Return how a key stands; nothing is taken."""
+        rate, burst = self._rate(key, usual)
+        return self.standing_of(counted_as(key, scope), rate or usual, burst)
+
+    def take(self, name: str, rate: int, burst: int, whose: str) -> None:
+        """Take one request from a rate by name; `whose` begins the sentence that refuses it.
+
+        Raises:
+            Problem: `rate_limited`.
+
+        """
+        wait_s = self._gcra.take(name, rate, burst)
         if wait_s is not None:
             raise Problem(
                 Code.RATE_LIMITED,
-                f"This key may send {rate} requests a minute; try again in {wait_s:.1f} s.",
+                f"{whose} {rate} requests a minute; try again in {wait_s:.1f} s.",
                 retry_after_s=wait_s,
                 data={"requests_per_minute": rate},
             )
+
+    def standing_of(self, name: str, rate: int, burst: int) -> Standing:
+        """Return how a rate by name stands; nothing is taken."""
+        remaining, full_in_s = self._gcra.left(name, rate, burst)
+        return Standing(rate, remaining, int(time.time() + full_in_s + 0.999))
+
+    def _rate(self, key: KeyRecord, usual: int | None) -> tuple[int | None, int]:
+        """Return requests a minute and how many may come at once: all of them where only the dialect set a rate."""
+        rate = key.requests_per_minute or self.limits.requests_per_minute
+        if key.key_class is KeyClass.TEST:
+            rate = rate or self.limits.test_requests_per_minute
+        return (usual, usual or 1) if rate is None else (rate, max(1, rate // 6))
 
     def context(self, caller: Caller, x: Exchange, dialect: str, body: bytes) -> Context:
         """Read the rules a request names in its headers.

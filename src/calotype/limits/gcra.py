@@ -37,6 +37,12 @@ class Gcra:
         self._empty_at_ns[key] = empty_at
         return None
 
+    def left(self, key: str, rate_per_minute: int, burst: int) -> tuple[int, float]:
+        """Return how many requests may come at once now, and in how many seconds the whole burst may; takes none."""
+        interval = MINUTE_NS // rate_per_minute
+        ahead = max(0, self._empty_at_ns.get(key, 0) - self._now_ns())
+        return max(0, (burst * interval - ahead) // interval), ahead / 1e9
+
     def _make_room(self, now: int) -> None:
         """Forget up to two idle keys among the longest unused, and the very longest unused one when full."""
         keys = self._empty_at_ns

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 from aiohttp import web
 from loopback import Names, raw_server, read_request, reset, web_server
@@ -202,6 +204,28 @@ async def test_a_transfer_that_breaks_may_be_tried_again(open_guard, talk, reaso
             await fetch(url, open_guard, timeout_s=0.2 if talk is stall else 5)
     assert caught.value.reason == reason
     assert "127.0.0.1" not in str(caught.value)
+
+
+async def test_kept_connections_that_all_closed_meanwhile_are_no_broken_transfer(open_guard):
+    met, both = 0, asyncio.Event()
+
+    async def once_each(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal met
+        await read_request(reader)
+        met += 1
+        if met == 2:
+            both.set()
+        await both.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Type: image/png\r\n\r\nword")
+        await writer.drain()
+        await read_request(reader)
+        reset(writer)
+
+    async with raw_server(once_each) as url:
+        first = await asyncio.gather(fetch(url, open_guard), fetch(url, open_guard))
+        assert [body for _, body in first] == [b"word", b"word"]
+        _, body = await fetch(url, open_guard)
+    assert (body, met) == (b"word", 3), "two kept connections failed, the third is new"
 
 
 async def test_a_failed_download_leaves_no_file(open_guard, tmp_path):

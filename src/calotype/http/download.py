@@ -16,6 +16,8 @@ from calotype.http.sinks import Sink
 MAX_REDIRECTS = 5
 IDLE_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 10.0
+AGAIN_S = 0.05
+"""Enough for the ends of other kept connections to be noticed."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RETRYABLE_STATUS = frozenset({408, 425, 429})
 
@@ -90,7 +92,7 @@ async def _follow(
     origin = url.origin()
     for _ in range(MAX_REDIRECTS + 1):
         sent = headers if url.origin() == origin else None
-        async with guard.session.get(url, headers=sent, allow_redirects=False, timeout=_TIMEOUT) as response:
+        async with await _answer(url, sent, guard) as response:
             location = response.headers.get("Location")
             if response.status not in _REDIRECTS or location is None:
                 return await _take(response, to, max_bytes)
@@ -99,6 +101,20 @@ async def _follow(
         except ValueError:
             raise DownloadPermanent("The server redirects to something that is no URL.", "redirects") from None
     raise DownloadPermanent(f"More than {MAX_REDIRECTS} redirects.", "redirects")
+
+
+async def _answer(url: URL, headers: dict[str, str] | None, guard: Guard) -> aiohttp.ClientResponse:
+    """Ask for a URL, and once more where the connection broke before an answer began.
+
+    Servers close connections that were kept, several at a time; aiohttp itself tries no more than two of them.
+    """
+    try:
+        return await guard.session.get(url, headers=headers, allow_redirects=False, timeout=_TIMEOUT)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+        await asyncio.sleep(AGAIN_S)
+        return await guard.session.get(url, headers=headers, allow_redirects=False, timeout=_TIMEOUT)
 
 
 async def _take(response: aiohttp.ClientResponse, to: Sink, max_bytes: int) -> Downloaded:

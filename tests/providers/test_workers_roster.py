@@ -188,6 +188,15 @@ def test_a_worker_that_failed_the_job_or_is_unwell_comes_last() -> None:
     assert names(ranked([tried, unwell, well], ORDER, {"tried"})) == ["well", "unwell", "tried"]
 
 
+def test_a_worker_with_too_little_memory_comes_after_one_that_has_enough() -> None:
+    small, large = member("small"), member("large")
+    small.model_set = "krea"
+    small.heard(Probe("0.3.75", vram_bytes=12 << 30))
+    large.heard(Probe("0.3.75", vram_bytes=24 << 30))
+    assert names(ranked([small, large], replace(ORDER, vram_gb=16))) == ["large", "small"]
+    assert names(ranked([small, large], replace(ORDER, vram_gb=12))) == ["small", "large"]
+
+
 def test_full_draining_silent_and_lacking_workers_are_not_chosen() -> None:
     full, drains, silent, lacks = member("full"), member("drains"), member("silent"), member("lacks")
     full.taken = 2

@@ -9,6 +9,8 @@ from calotype.providers.workers.types import Health, Order, WorkerState
 BUSY_S = 2.0
 AWAY_S = 15.0
 """When to try again where every worker is full, and where none can be reached."""
+_GB = 1_000_000_000
+"""A card of 16 GB has a little less than 16 GiB."""
 _WAIT_S = 5.0
 """What a job already in hand costs the next one, beside a swap of weights."""
 
@@ -16,15 +18,17 @@ _WAIT_S = 5.0
 def ranked(members: Iterable[Member], order: Order, avoid: Collection[str] = ()) -> list[Member]:
     """Return the members that may take the order now, best first.
 
-    Healthy before degraded, those not tried yet before those that failed it, then the least wait: a swap of weights
-    costs what the template says, each job in hand a little; last, the one that rested longest.
+    Those not tried yet before those that failed it, healthy before degraded, large before small, then the least wait: a
+    swap of weights costs what the template says, each job in hand a little; last, the one that rested longest.
     """
     fit = [member for member in members if suits(member, order) and member.usable and member.free > 0]
 
-    def rank(member: Member) -> tuple[bool, bool, float, float]:
+    def rank(member: Member) -> tuple[bool, bool, bool, float, float]:
         swap_s = 0.0 if member.model_set == order.model_set else max(order.swap_s, 1.0)
         unwell = member.health not in (Health.HEALTHY, Health.UNKNOWN)
-        return (member.worker.id in avoid, unwell, swap_s + member.in_hand * _WAIT_S, member.last_used_s)
+        vram_bytes = 0 if member.probe is None else member.probe.vram_bytes
+        small = 0 < vram_bytes < order.vram_gb * _GB
+        return (member.worker.id in avoid, unwell, small, swap_s + member.in_hand * _WAIT_S, member.last_used_s)
 
     return sorted(fit, key=rank)
 

@@ -229,8 +229,8 @@ class ComfyUI:
                 yield Wait(CANCEL_PAUSE_S)
         return False
 
-    def fetch(self, item: Item, to: Path, max_bytes: int) -> Steps[HttpResponse]:
-        """Stream a file into `to`; the answer's status tells whether it came."""
+    def fetch(self, item: Item, to: Path | None, max_bytes: int) -> Steps[HttpResponse]:
+        """Stream a file into `to`, or into the answer's body; the answer's status tells whether it came."""
         request = HttpRequest(
             "GET", f"{self._url}/view?{item.query}", self._headers, read_timeout_s=60.0, total_timeout_s=600.0,
             max_bytes=max_bytes, save_to=to,

@@ -1,8 +1,6 @@
 """ComfyUI servers as a provider: the state machine of `wire/comfyui.md §5` over the house's durable queue."""
 
-import asyncio
 import contextlib
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -68,7 +66,6 @@ class ComfyRuntime(FleetRuntime):
     def __init__(self, name: str, backing: Backing) -> None:
         super().__init__(name, ComfyTongue(), backing)
         self._templates = backing.templates
-        self._scratch = backing.scratch_dir
         self._max_bytes = backing.max_output_bytes
         self._ears = Ears()
         self._submits = Submits(
@@ -193,20 +190,20 @@ class ComfyRuntime(FleetRuntime):
         items = items_of(entry, [str(node) for node in handle["nodes"]])
         outputs: list[Output] = []
         for n, item in enumerate(items):
-            to = self._scratch / f"worker-{handle['prompt']}-{n}-{uuid.uuid4().hex[:8]}"
+            to = None if handle.get("phi") else self.scratch(handle, n)
             try:
                 answer = await self.fleet.talk(member, server_of(member).fetch(item, to, self._max_bytes))
             except AnswerTooLarge as error:
-                await self._discard(outputs)
+                await self.discard(outputs)
                 await self._finished(handle, member)
                 return Failed(FailedKind.UPSTREAM, "The result is too large.", detail=str(error))
             except TransportError as error:
-                await self._discard(outputs)
+                await self.discard(outputs)
                 return Failed(
                     FailedKind.RETRY, "The result could not be fetched.", detail=str(error), retry_after_s=2.0
                 )
             if not answer.ok:
-                await self._discard([*outputs, Output(path=str(to))])
+                await self.discard(outputs if to is None else [*outputs, Output(path=str(to))])
                 if answer.status >= 500:
                     detail = f"HTTP {answer.status} from /view"
                     return Failed(
@@ -214,7 +211,10 @@ class ComfyRuntime(FleetRuntime):
                     )
                 outputs = []
                 break
-            outputs.append(Output(path=str(to), content_type=content_type_of(item)))
+            kind = content_type_of(item)
+            outputs.append(
+                Output(data=answer.body, content_type=kind) if to is None else Output(path=str(to), content_type=kind)
+            )
         await self._finished(handle, member)
         if not outputs:
             return Failed(FailedKind.UPSTREAM, "The worker saved no result.", detail=f"{len(items)} files named")
@@ -223,10 +223,6 @@ class ComfyRuntime(FleetRuntime):
             tuple(outputs), data={"seed": handle["seed"]}, warnings=tuple(handle.get("warnings", ())),
             upstream_id=str(handle["prompt"]),
         )  # fmt: skip
-
-    async def _discard(self, outputs: list[Output]) -> None:
-        for output in outputs:
-            await asyncio.to_thread(lambda path: path.unlink(missing_ok=True), self._scratch / str(output.path))
 
     async def _finished(self, handle: Handle, member: Member) -> None:
         """Give the place back. The history is kept a while for a server that dies now; of PHI it is not."""

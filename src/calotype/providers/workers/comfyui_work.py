@@ -97,7 +97,7 @@ def order_of(template: Template, fields: Mapping[str, Any], shared_loras: bool =
         models[LORAS] = models.get(LORAS, frozenset()) | named
     return Order(
         template.ref, template.model_set, template.classes, models, template.manifest.comfy,
-        shared_loras=shared_loras, swap_s=template.manifest.swap_s,
+        shared_loras=shared_loras, swap_s=template.manifest.swap_s, vram_gb=template.manifest.vram_gb,
     )  # fmt: skip
 
 

@@ -11,9 +11,11 @@ from calotype.kernel.errors import Code, Problem
 from calotype.providers.workers.auth import Keyring
 from calotype.providers.workers.comfyui_runtime import ComfyRuntime
 from calotype.providers.workers.http_runtime import HttpRuntime
+from calotype.providers.workers.member import Member
 from calotype.providers.workers.roster import Roster
 from calotype.providers.workers.runtime import Backing, FleetRuntime
 from calotype.settings import Settings, secret_variable
+from calotype.telemetry import Metrics
 
 FLEETS: dict[str, Callable[[str, Backing], FleetRuntime]] = {"comfyui": ComfyRuntime, "http": HttpRuntime}
 """Kind → factory. An instance of each kind is always there; the settings may name more of them."""
@@ -56,6 +58,20 @@ class Crew:
         await self.roster.keep_to(self._settings.workers)
         for runtime in self.runtimes.values():
             await runtime.start()
+
+    def watch(self, metrics: Metrics) -> None:
+        """Show what an autoscaler wants to know: workers in use, their places and the jobs they have."""
+
+        def members() -> list[Member]:
+            return [member for runtime in self.runtimes.values() for member in runtime.fleet.members.values()]
+
+        def usable() -> list[Member]:
+            return [member for member in members() if member.usable]
+
+        metrics.watch("calotype_workers", "Workers that are registered.", lambda: len(members()))
+        metrics.watch("calotype_workers_usable", "Workers that take jobs.", lambda: len(usable()))
+        metrics.watch("calotype_worker_places", "Jobs they take at once.", lambda: sum(one.places for one in usable()))
+        metrics.watch("calotype_worker_jobs", "Jobs they have in hand.", lambda: sum(one.in_hand for one in members()))
 
     def empty(self, provider: str) -> bool:
         """Say whether a provider is a fleet without any worker."""

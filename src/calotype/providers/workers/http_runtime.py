@@ -1,12 +1,10 @@
 """Model servers of the operator's own as a provider; they keep to the contract of `docs/workers.md`."""
 
-import asyncio
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 
 import msgspec
 
+from calotype.kernel.generation import DataClass
 from calotype.kernel.outcome import Delta, Failed, FailedKind, Outcome, Output, Pending, Succeeded
 from calotype.kernel.steps import AnswerTooLarge, HttpRequest, HttpResponse, MaybeSent, Steps, TransportError
 from calotype.providers.base import Call, Handle, MediaInputs, PollSchedule, unheard
@@ -58,7 +56,6 @@ class HttpRuntime(FleetRuntime):
 
     def __init__(self, name: str, backing: Backing) -> None:
         super().__init__(name, HttpTongue(), backing)
-        self._scratch = backing.scratch_dir
         self._max_bytes = backing.max_output_bytes
 
     async def submit(
@@ -117,6 +114,8 @@ class HttpRuntime(FleetRuntime):
         handle: Handle = {
             "worker": member.worker.id, "prompt": run.upstream_id, "token": run.token, "job": call.job_id,
         }  # fmt: skip
+        if call.data_class is DataClass.PHI:
+            handle["phi"] = True
         return await self._told(handle, member, server, job)
 
     async def _started(self, call: Call, member: Member, run: Run, commit: Commit) -> Job | Failed:
@@ -159,7 +158,7 @@ class HttpRuntime(FleetRuntime):
                 if output.url is not None and server.own(output.url):
                     found = await self._fetched(handle, member, output, n)
                     if isinstance(found, Failed):
-                        await self._discard(outputs)
+                        await self.discard(outputs)
                         return Pending(handle, poll_after_s=2.0) if found.kind is FailedKind.RETRY else found
                     output = found
                 outputs.append(output)
@@ -172,7 +171,7 @@ class HttpRuntime(FleetRuntime):
 
     async def _fetched(self, handle: Handle, member: Member, output: Output, n: int) -> Output | Failed:
         """Fetch a file from the worker itself: its address may be private and asks for our credential."""
-        to = self._scratch / f"worker-{handle['prompt']}-{n}-{uuid.uuid4().hex[:8]}"
+        to = None if handle.get("phi") else self.scratch(handle, n)
         request = HttpRequest(
             "GET", output.url or "", member.headers, total_timeout_s=600.0, max_bytes=self._max_bytes, save_to=to
         )
@@ -183,15 +182,13 @@ class HttpRuntime(FleetRuntime):
         except TransportError as error:
             return Failed(FailedKind.RETRY, "The result could not be fetched.", detail=str(error))
         if not answer.ok:
-            await asyncio.to_thread(to.unlink, missing_ok=True)
+            await self.discard([] if to is None else [Output(path=str(to))])
             kind = FailedKind.RETRY if answer.status >= 500 else FailedKind.UPSTREAM
             return Failed(kind, "The result could not be fetched.", detail=f"HTTP {answer.status}")
-        return Output(path=str(to), content_type=output.content_type or answer.headers.get("content-type"))
-
-    async def _discard(self, outputs: list[Output]) -> None:
-        for output in outputs:
-            if output.path is not None:
-                await asyncio.to_thread(Path(output.path).unlink, missing_ok=True)
+        content_type = output.content_type or answer.headers.get("content-type")
+        if to is None:
+            return Output(data=answer.body, content_type=content_type)
+        return Output(path=str(to), content_type=content_type)
 
     def _again(self, handle: Handle, failed: Failed) -> Failed:
         """Let a lost job be done again, a bounded number of times."""

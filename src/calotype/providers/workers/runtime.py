@@ -1,8 +1,10 @@
 """What both kinds of worker fleets have in common as a provider of the house."""
 
+import asyncio
 import contextlib
+import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from calotype.catalog.templates import Templates
 from calotype.db import Database
 from calotype.http import Guard
 from calotype.kernel.clock import Clock
-from calotype.kernel.outcome import Failed, FailedKind, Outcome
+from calotype.kernel.outcome import Failed, FailedKind, Outcome, Output
 from calotype.kernel.steps import MaybeSent, NotSent, TransportError
 from calotype.providers.base import Call, Handle, Idempotency, MediaInputs, PollSchedule, Runtime
 from calotype.providers.workers.auth import Keyring
@@ -60,6 +62,7 @@ class FleetRuntime(Runtime):
         self.fleet = Fleet(name, tongue, backing.db, backing.clock, backing.keyring)
         self.fleet.changed = self._resized
         self.max_in_progress = 1
+        self._scratch_dir = backing.scratch_dir
         self._avoid: dict[str, set[str]] = {}
         self._redone: Counter[str] = Counter()
 
@@ -111,6 +114,15 @@ class FleetRuntime(Runtime):
             return failed
         kind = FailedKind.UPSTREAM if failed.kind is FailedKind.RETRY else failed.kind
         return replace(failed, kind=kind, requeue=False)
+
+    def scratch(self, handle: Handle, n: int) -> Path:
+        """Return a fresh name for a file that is fetched from a worker. What is PHI is fetched into memory instead."""
+        return self._scratch_dir / f"worker-{handle['prompt']}-{n}-{uuid.uuid4().hex[:8]}"
+
+    async def discard(self, outputs: Iterable[Output]) -> None:
+        """Remove files that were fetched for nothing."""
+        for path in (Path(output.path) for output in outputs if output.path is not None):
+            await asyncio.to_thread(path.unlink, missing_ok=True)
 
     async def stop_at(self, handle: Handle, member: Member) -> bool:
         """Cancel at a worker; False where that cannot be known."""

@@ -79,7 +79,7 @@ class Order(Struct, frozen=True):
 
     `ref` is the template or the model, `model_set` the weights that stay loaded between jobs of its kind. `models` are
     files by folder, `classes` node classes, `version` the oldest program. `shared_loras` asks for a folder that both
-    sides see.
+    sides see. `vram_gb` is what it wants of a GPU; a smaller one may do it too, more slowly.
     """
 
     ref: str
@@ -89,7 +89,7 @@ class Order(Struct, frozen=True):
     version: str = ""
     shared_loras: bool = False
     swap_s: float = 0.0
-    file_fields: dict[str, str] = {}
+    vram_gb: int = 0
 
 
 class Probe(Struct, frozen=True):

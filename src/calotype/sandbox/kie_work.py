@@ -105,7 +105,10 @@ def ending_of(task: Task, store: Store, lost: Callable[[str], bool], body_of: Ca
         return Ending(tuple(store(media.wav(1.0 + n, f"{task.id}-{n}"), "audio/wav", "wav") for n in range(SONGS)))
     if task.model in ("z-image", "nano-banana-2") or task.model.startswith("seedream/"):
         return Ending((_picture(task, store),))
-    return Ending((store(media.mp4(_seconds(task, body_of), name=task.id), "video/mp4", "mp4"),))
+    made = [store(media.mp4(_seconds(task, body_of), name=task.id), "video/mp4", "mp4")]
+    if task.family == "veo" and "origin" in task.words:
+        made.append(store(media.mp4(_seconds(task, body_of), name=f"{task.id}-origin"), "video/mp4", "mp4"))
+    return Ending(tuple(made))
 
 
 # -- records ----------------------------------------------------------------------------------------------------------
@@ -142,7 +145,7 @@ def _veo_record(task: Task, rung: int) -> dict[str, Any]:  # noqa: ARG001  (one 
     response: dict[str, Any] | None = None
     if ending is not None and ending.code == 200:
         urls = list(ending.urls)
-        origin = urls if "origin" in task.words else None
+        origin = urls[1:] or None
         response = {
             "taskId": task.id, "resultUrls": urls[:1], "fullResultUrls": urls[:1], "originUrls": origin,
             "resolution": "1080p",

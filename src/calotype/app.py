@@ -22,6 +22,7 @@ from calotype.dialects.fal import FalDialect
 from calotype.dialects.fal.desk import Bounds
 from calotype.dialects.fal.desk import Desk as FalDesk
 from calotype.dialects.fal.hooks import FalHooks, HookKeys
+from calotype.dialects.fal.office import Office
 from calotype.dialects.fal.tickets import Tickets
 from calotype.dialects.jobs import JobsDialect
 from calotype.dialects.jobs import statuses as jobs_statuses
@@ -37,6 +38,7 @@ from calotype.jobs.delivery import Deliverer
 from calotype.jobs.engine import Engine, table_cost
 from calotype.jobs.feed import Feed
 from calotype.jobs.finish import Finisher
+from calotype.jobs.forget import forget_due
 from calotype.jobs.inputs import InputFiles
 from calotype.jobs.intake import Intake
 from calotype.jobs.positions import Positions
@@ -49,6 +51,7 @@ from calotype.jobs.views import ViewLoader
 from calotype.kernel.clock import Clock, SystemClock
 from calotype.kernel.ids import InstanceId, uuid7
 from calotype.ledger.ledger import Ledger
+from calotype.media.acl import Acls
 from calotype.media.backends import open_store
 from calotype.media.inputs import Inputs
 from calotype.media.secrets import Secrets
@@ -122,9 +125,11 @@ class App:
             self.db, self.store, max_bytes=settings.media.max_upload_bytes,
             retention_s=settings.media.upload_retention_s, clock=self.clock,
         )  # fmt: skip
+        self.acls = Acls(self.db, self.clock)
         inputs = Inputs(
             self.store, self.guard, self.uploads, self.signer, max_bytes=settings.media.max_input_bytes,
             timeout_s=settings.media.download_timeout_s, public_url=settings.public_url, clock=self.clock,
+            acls=self.acls,
         )  # fmt: skip
         self.inputs = InputFiles(inputs, self.uploads, self.store)
         self.feed = Feed()
@@ -193,7 +198,7 @@ class App:
             callbacks=CallbackEndpoint(
                 self.db, self.clock, callbacks=self.callbacks, runtimes=self.runtimes, bus=self.bus
             ),
-            media=MediaEndpoint(self.store, self.signer, self.clock, presign_s=settings.media.redirect_s),
+            media=self._media(),
             metrics=self.metrics, ready=self.problems,
             documents=documents(self.catalog, version=__version__, url=_url_of(settings)),
             cors_origins=settings.security.cors_origins, start=self.start, stop=self.stop,
@@ -213,10 +218,16 @@ class App:
         return FalDesk(
             door=self.door, engine=self.engine, catalog=self.catalog, positions=Positions(self.db, self.clock),
             bus=self.bus, clock=self.clock, signer=self.signer, store=self.store, uploads=self.uploads,
-            media=MediaEndpoint(self.store, self.signer, self.clock, presign_s=media.redirect_s),
+            media=self._media(), office=Office(self.db, self.accounts, self.ledger, self.acls, self.available),
             tickets=Tickets(self.secrets.get("fal_tickets"), self.clock), jwks=hook_keys.jwks(),
             bounds=Bounds(media.url_lifetime_s, media.retention_s, settings.limits.max_wait_s),
             public_url=settings.public_url,
+        )  # fmt: skip
+
+    def _media(self) -> MediaEndpoint:
+        return MediaEndpoint(
+            self.store, self.signer, self.clock, presign_s=self.settings.media.redirect_s, acls=self.acls,
+            reader=self.door.reader,
         )  # fmt: skip
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -310,6 +321,7 @@ class App:
             await asyncio.sleep(SWEEP_EVERY_S)
             turn += 1
             try:
+                await forget_due(self.db, self.clock)
                 await sweep(self.db, self.store, clock=self.clock, orphans=turn % ORPHANS_EVERY == 0)
             except Exception:
                 log.exception("sweep_broke")

@@ -108,6 +108,26 @@ def captured(quoted: Quote, delivered: Delivered) -> int:
     return min(quoted.hold_micro, _worth(bill, quoted.outputs, quoted.margin_bps, delivered))
 
 
+def units(quoted: Quote, delivered: Delivered) -> int:
+    """Count what a delivery was in the units of its price: what was measured, else the delivered share of the outputs.
+
+    Tokens of every kind count together, and so do the megapixels of an image.
+    """
+    if delivered.outputs <= 0:
+        return 0
+    outputs = max(1, quoted.outputs)
+    done = min(delivered.outputs, outputs)
+    made = max(delivered.outputs, delivered.made or 0)
+    counted = 0
+    for line in quoted.lines:
+        used = delivered.usage.get(line.usage) if line.usage is not None else None
+        if used is None:
+            counted += ceil_div(line.quantity * done, outputs)
+        else:
+            counted += ceil_div(max(0, used) * delivered.outputs, line.step * made)
+    return counted
+
+
 def rates(card: Card, route: Route, pricing: Pricing) -> tuple[Rate, ...]:
     """Return the rows of the rate card: one for most rules, one per cell of a matrix or kind of token."""
     rule, flat, margin_bps = _retail(card, route, pricing)

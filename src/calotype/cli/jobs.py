@@ -215,7 +215,7 @@ def _artifacts(app: App, view: JobView) -> list[dict[str, Any]]:
         url, file = one.url, None
         if one.stored:
             expires_at_ms = min(one.expires_at_ms, latest_ms)
-            path = app.signer.path(one.key, one.content_type, expires_at_ms, one.name)
+            path = app.signer.path(one.key, one.content_type, expires_at_ms, one.name, signed=True)
             url = None if base is None else base.rstrip("/") + path
             at = app.store.path_of(one.key)
             file = None if at is None else str(at.absolute())

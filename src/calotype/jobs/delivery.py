@@ -9,7 +9,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from calotype.catalog.prices import Delivered, captured
+from calotype.catalog.prices import Delivered, captured, units
 from calotype.http import DownloadError, Guard, MemorySink, download
 from calotype.jobs.types import InlineOutput, JobRow, Result
 from calotype.kernel import points
@@ -39,6 +39,7 @@ class Delivery(Struct, frozen=True):
     charged_micro: int
     result: Result
     missing: int = 0
+    units: int = 0
 
 
 class NotYetError(Exception):
@@ -127,12 +128,13 @@ class Deliverer:
         if durations:
             usage.setdefault("duration_ms", int(sum(durations) * 1000 + 0.5))
         made = len(outputs) if outcome.usage and outputs else None
-        charged = captured(job.plan.quote, Delivered(delivered, usage, made)) if job.plan.metered else 0
+        worth = Delivered(delivered, usage, made)
+        charged = captured(job.plan.quote, worth) if job.plan.metered else 0
         warnings = outcome.warnings
         if failures:
             warnings += (f"{len(failures)} of {len(outputs)} outputs could not be stored and are not charged",)
         result = Result(outcome.data, usage, tuple(output.text for output in outputs), warnings)
-        return Delivery(tuple(artifacts), tuple(inline), charged, result, len(failures))
+        return Delivery(tuple(artifacts), tuple(inline), charged, result, len(failures), units(job.plan.quote, worth))
 
     async def _keep(self, job: JobRow, n: int, output: Output, expires_at_ms: int) -> Artifact | KeepError:
         body: Output | Encoded = output
@@ -158,7 +160,7 @@ class Deliverer:
             with contextlib.suppress(Problem):  # what stays is swept
                 await self._store.delete([artifact.key])
             return KeepError(f"The output is {artifact.content_type}, no {job.plan.output}.", "kind", retryable=False)
-        return artifact
+        return artifact if job.plan.acl is None else replace(artifact, acl=job.plan.acl)
 
     async def _in_memory(self, job: JobRow, output: Output) -> InlineOutput:
         """Bring an output into memory and nowhere else."""

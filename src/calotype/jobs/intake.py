@@ -136,6 +136,7 @@ class Intake:
             request_id=context.request_id,
             media_s=context.retention.media_s,
             store_payload=context.retention.store_payload,
+            acl=context.retention.acl,
             output=card.output,
             rounds=ROUNDS_AT_ONCE if ask.at_once else ROUNDS_QUEUED,
             wants=ask.wants,

@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 R = TypeVar("R")
 
 WRITE_TRIES = 12
+FORGET_MS = 3_600_000
+"""A caller who asked that nothing is kept can read the answer for so long (`wire/fal.md §5.4`)."""
 
 
 class FencedError(Exception):
@@ -109,7 +111,9 @@ class Rows:
             charged_micro=0 if delivery is None else delivery.charged_micro,
             result=None if delivery is None else _kept(job, delivery.result), problem=problem,
             artifacts=() if delivery is None else delivery.artifacts, closing=closing,
-            keep_input=job.plan.store_payload,
+            keep_input=job.plan.store_payload, unit=job.plan.quote.unit,
+            units=0 if delivery is None else delivery.units,
+            forget_at_ms=None if job.plan.store_payload else now_ms + FORGET_MS,
         )  # fmt: skip
         verdict = await self._insist(settle, job.id)
         self.payloads.pop(job.id, None)

@@ -28,7 +28,8 @@ _LOCK = Sql(
 _END = ManySql(
     "UPDATE job SET state = :state, charged_micro = :charged, result = :result, error = :error, outcome = NULL,"
     " input = CASE WHEN :keep_input = 1 THEN input ELSE NULL END, lease_by = NULL, events = events + 1,"
-    " progress = CASE WHEN :state = 'succeeded' THEN 100 ELSE progress END, finished_at_ms = :now_ms"
+    " progress = CASE WHEN :state = 'succeeded' THEN 100 ELSE progress END, finished_at_ms = :now_ms,"
+    " unit = :unit, units = :units, forget_at_ms = :forget_at_ms"
     " WHERE id = :id AND state IN ('queued', 'submitting', 'running', 'storing')"
 )
 
@@ -46,7 +47,8 @@ class Verdict(Enum):
 class Settle(Struct, frozen=True):
     """End a job: `charged_micro` is captured, the rest of the hold let go.
 
-    `lease_n` None ends the job whoever holds it (a cancellation of a job still queued).
+    `lease_n` None ends the job whoever holds it (a cancellation of a job still queued). `units` were delivered, in the
+    `unit` of the price; at `forget_at_ms` what it answered is removed.
     """
 
     point: ClassVar[str | None] = "finish"
@@ -64,6 +66,9 @@ class Settle(Struct, frozen=True):
     artifacts: tuple[Artifact, ...] = ()
     closing: Closing | None = None
     keep_input: bool = True
+    unit: str | None = None
+    units: int = 0
+    forget_at_ms: int | None = None
 
     @property
     def locks(self) -> tuple[str, ...]:
@@ -109,6 +114,9 @@ class Settle(Struct, frozen=True):
                     "result": None if one.result is None else json_text(one.result),
                     "error": None if one.problem is None else json_text(one.problem.as_dict()),
                     "keep_input": int(one.keep_input),
+                    "unit": one.unit,
+                    "units": one.units,
+                    "forget_at_ms": one.forget_at_ms,
                     "now_ms": one.now_ms,
                 }
             )

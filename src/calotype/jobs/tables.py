@@ -2,6 +2,9 @@
 
 The job row is the queue: a row is due when `next_at_ms` has come. Claiming a row moves `next_at_ms` to the end of the
 lease, so a row whose owner died becomes due by itself; `lease_n` counts the claims and fences late writes.
+
+`unit` and `units` are what was delivered, in the words of the price; usage is read from `ix_job_org_ended` alone,
+without a look at the rows. At `forget_at_ms` what a job answered is removed.
 """
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, Table, Text, text
@@ -10,6 +13,8 @@ from calotype.db.metadata import metadata
 
 OPEN = text("state IN ('queued', 'submitting', 'running', 'storing')")
 STARTED = text("state IN ('submitting', 'running', 'storing')")
+ENDED = text("finished_at_ms IS NOT NULL")
+FORGOTTEN = text("forget_at_ms IS NOT NULL")
 
 job = Table(
     "job",
@@ -47,14 +52,22 @@ job = Table(
     Column("created_at_ms", BigInteger, nullable=False),
     Column("started_at_ms", BigInteger),
     Column("finished_at_ms", BigInteger),
+    Column("unit", Text),
+    Column("units", BigInteger),
+    Column("forget_at_ms", BigInteger),
     CheckConstraint("progress BETWEEN 0 AND 100", name="progress"),
     CheckConstraint("priority BETWEEN -1 AND 1", name="priority"),
     Index("ix_job_due", "priority", "next_at_ms", sqlite_where=OPEN, postgresql_where=OPEN),
     Index("ix_job_org_due", "org_id", "priority", "next_at_ms", sqlite_where=OPEN, postgresql_where=OPEN),
     Index("ix_job_provider_started", "provider", sqlite_where=STARTED, postgresql_where=STARTED),
     Index("ix_job_org_id_id", "org_id", "id"),
+    Index(
+        "ix_job_org_ended", "org_id", "finished_at_ms", "model", "state", "key_id", "unit", "units", "charged_micro",
+        "created_at_ms", "started_at_ms", sqlite_where=ENDED, postgresql_where=ENDED,
+    ),
+    Index("ix_job_forget", "forget_at_ms", sqlite_where=FORGOTTEN, postgresql_where=FORGOTTEN),
     sqlite_strict=True,
-)
+)  # fmt: skip
 
 submission = Table(
     "submission",

@@ -40,7 +40,9 @@ class JobPlan(Struct, frozen=True):
     request_id: str = ""
     media_s: int | None = None
     store_payload: bool = True
-    """Whether the input stays with the job after its end."""
+    """Whether input and answer stay with the job after its end."""
+    acl: str | None = None
+    """Who may read its files by their URLs, as `media/acl.py` writes it; None is everybody who has the URL."""
     output: str = ""
     """What kind of file is delivered: image, video or audio; anything else is not looked at."""
     rounds: int = 2
@@ -56,6 +58,8 @@ class Result(Struct, frozen=True):
     usage: dict[str, int] = {}
     texts: tuple[str | None, ...] = ()
     warnings: tuple[str, ...] = ()
+    forgotten: bool = False
+    """It was removed on the caller's wish; there is nothing left to answer."""
 
 
 class JobRow(Struct):

@@ -13,6 +13,7 @@ class Code(StrEnum):
     MODEL_NOT_ALLOWED = "model_not_allowed"
     SPEND_CAP_REACHED = "spend_cap_reached"
     ACCOUNT_LOCKED = "account_locked"
+    FORBIDDEN = "forbidden"
     MODEL_NOT_FOUND = "model_not_found"
     NO_ROUTE = "no_route"
     JOB_NOT_FOUND = "job_not_found"
@@ -42,6 +43,7 @@ STATUS: dict[Code, int] = {
     Code.MODEL_NOT_ALLOWED: 403,
     Code.SPEND_CAP_REACHED: 403,
     Code.ACCOUNT_LOCKED: 403,
+    Code.FORBIDDEN: 403,
     Code.MODEL_NOT_FOUND: 404,
     Code.NO_ROUTE: 404,
     Code.JOB_NOT_FOUND: 404,

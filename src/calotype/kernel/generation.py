@@ -103,6 +103,7 @@ class Retention(Struct, frozen=True):
 
     media_s: int | None = None
     store_payload: bool = True
+    acl: str | None = None
 
 
 class Generation(Struct, frozen=True):

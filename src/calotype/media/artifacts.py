@@ -35,6 +35,7 @@ class Artifact(Struct, frozen=True):
     width: int | None = None
     height: int | None = None
     duration_s: float | None = None
+    acl: str | None = None
 
 
 class KeepError(Exception):
@@ -260,6 +261,7 @@ def as_params(artifact: Artifact, *, job_id: str, org_id: str, created_at_ms: in
         "name": artifact.name,
         "created_at_ms": created_at_ms,
         "expires_at_ms": artifact.expires_at_ms,
+        "acl": artifact.acl,
     }
 
 

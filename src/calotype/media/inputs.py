@@ -12,6 +12,7 @@ from calotype.http import DownloadError, Guard, SpoolSink, download
 from calotype.kernel.clock import Clock, SystemClock
 from calotype.kernel.errors import Code, Problem
 from calotype.media import base64_text
+from calotype.media.acl import Acls
 from calotype.media.artifacts import KeepError, keep_gathered
 from calotype.media.base64_text import Encoded
 from calotype.media.signing import PATH, Signer
@@ -76,6 +77,7 @@ class Inputs:
         timeout_s: float = 120.0,
         public_url: str | None = None,
         clock: Clock | None = None,
+        acls: Acls | None = None,
     ) -> None:
         self._store = store
         self._guard = guard
@@ -85,6 +87,7 @@ class Inputs:
         self._timeout_s = timeout_s
         self._public_url = (public_url or "").rstrip("/")
         self._clock = clock or SystemClock()
+        self._acls = acls
 
     def check(self, value: str, field: str | None = None) -> None:
         """Refuse what can be refused without I/O, so that nothing is held for it; raises Problem."""
@@ -104,7 +107,7 @@ class Inputs:
                 raise Problem(Code.INVALID_INPUT, "There is no such upload; it may have expired.", field=field)
             return StoredInput(found.key, found.content_type, found.size_bytes, found.sha256)
         if (token := self._own_token(value)) is not None:
-            return await self._own(token, field)
+            return await self._own(token, org_id, field)
         if value.startswith("data:"):
             uri = parse_data_uri(value, max_bytes=self._max_bytes, field=field)
             body: bytes | Path | Encoded = Encoded(uri.payload) if uri.base64 else await asyncio.to_thread(uri.decode)
@@ -153,12 +156,13 @@ class Inputs:
         token = url[at + len(PATH) + 1 :].partition("/")[0]
         return token if self._signer.read(token) is not None else None
 
-    async def _own(self, token: str, field: str | None) -> StoredInput:
+    async def _own(self, token: str, org_id: str, field: str | None) -> StoredInput:
         try:
             grant = self._signer.verify(token, self._clock.now_ms())
         except Problem as problem:
             raise Problem(Code.INVALID_INPUT, problem.message, field=field) from None
-        found = await self._store.stat(grant.key)
+        shut = not grant.signed and self._acls is not None and await self._acls.decide(grant.key, org_id) != "allow"
+        found = None if shut else await self._store.stat(grant.key)
         if found is None:
             raise Problem(Code.INVALID_INPUT, "The file behind this URL is no longer kept.", field=field)
         return StoredInput(grant.key, grant.content_type, found.size_bytes)

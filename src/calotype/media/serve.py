@@ -1,6 +1,7 @@
 """Serves stored files at `/v1/media/{token}/{name}`: ranges, validators, and headers that keep active content tame."""
 
 import re
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -11,29 +12,41 @@ from starlette.types import Receive, Scope, Send
 
 from calotype.kernel.clock import Clock, SystemClock
 from calotype.kernel.errors import Code, Problem
+from calotype.media.acl import Acls
 from calotype.media.relay import relay
 from calotype.media.signing import Grant, Signer
 from calotype.media.store import ACTIVE, Store
 
 _RANGE = re.compile(r"bytes=\s*(?:\d+-\d*|-\d+)(?:\s*,\s*(?:\d+-\d*|-\d+))*\s*\Z")
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._ -]")
-_TYPES = {404: "invalid_request_error", 405: "invalid_request_error", 410: "invalid_request_error"}
+_TYPES = dict.fromkeys((403, 404, 405, 410), "invalid_request_error")
 
 
 class MediaEndpoint:
     """An ASGI application for one route with the path parameters `token` and `name`.
 
-    A bad signature and a missing file are both 404, an expired link is 410. A file of object storage is answered with a
-    redirect to a URL of the storage that lives `presign_s` at most, or through this server when that is None.
+    A bad signature and a missing file are both 404, an expired link is 410. Where a file has a list of readers
+    (`acls`), `reader` says which organisation asks, by the key in the request's headers. A file of object storage is
+    answered with a redirect to a URL of the storage that lives `presign_s` at most, or through this server when that
+    is None.
     """
 
     def __init__(
-        self, store: Store, signer: Signer, clock: Clock | None = None, *, presign_s: int | None = None
+        self,
+        store: Store,
+        signer: Signer,
+        clock: Clock | None = None,
+        *,
+        presign_s: int | None = None,
+        acls: Acls | None = None,
+        reader: Callable[[Scope], Awaitable[str | None]] | None = None,
     ) -> None:
         self._store = store
         self._signer = signer
         self._clock = clock or SystemClock()
         self._presign_s = presign_s
+        self._acls = acls
+        self._reader = reader
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer GET and HEAD."""
@@ -50,6 +63,8 @@ class MediaEndpoint:
         token, name = _parameters(scope)
         now_ms = self._clock.now_ms()
         grant = self._signer.verify(token, now_ms)
+        if self._acls is not None and not grant.signed:
+            await self._admit(scope, grant.key, self._acls)
         path = self._store.path_of(grant.key)
         if path is None:
             return await self._remote(scope, grant, name, now_ms)
@@ -62,6 +77,16 @@ class MediaEndpoint:
         if _matches(_header(scope, b"if-none-match"), etag):
             return Response(status_code=304, headers=headers)
         return _File(path, headers=headers, media_type=grant.content_type, stat_result=found)
+
+    async def _admit(self, scope: Scope, key: str, acls: Acls) -> None:
+        """Refuse a reader whom the file's owner shuts out."""
+        decision = await acls.decide(key, None)
+        if decision != "allow" and self._reader is not None:
+            decision = await acls.decide(key, await self._reader(scope))
+        if decision == "forbid":
+            raise Problem(Code.FORBIDDEN, "The owner of this file does not let you read it.")
+        if decision == "hide":
+            raise Problem(Code.NOT_FOUND, "There is no such file.")
 
     async def _remote(self, scope: Scope, grant: Grant, name: str, now_ms: int) -> Response:
         found = await self._store.stat(grant.key)

@@ -1,6 +1,6 @@
 """Signed, expiring media URLs: the token alone says which file it opens, until when and as what.
 
-Token = base64url(version byte, expiry in seconds (5 bytes), content type, NUL, key, the first 16 bytes of an
+Token = base64url(kind byte, expiry in seconds (5 bytes), content type, NUL, key, the first 16 bytes of an
 HMAC-SHA256 over all of that). Nothing is looked up to verify one; the file's name in the URL is decoration.
 """
 
@@ -17,15 +17,17 @@ from calotype.kernel.errors import Code, Problem
 MAC_BYTES = 16
 MAX_TOKEN_CHARS = 600
 PATH = "/v1/media"
-_VERSION = b"\x01"
+_PLAIN = b"\x01"
+_SIGNED = b"\x02"
 
 
 class Grant(Struct, frozen=True):
-    """What a token opens."""
+    """What a token opens; where it is `signed` its owner made it for a reader, and no list of readers holds."""
 
     key: str
     content_type: str
     expires_at_ms: int
+    signed: bool = False
 
 
 class Signer:
@@ -36,18 +38,19 @@ class Signer:
             raise ValueError("media URLs need at least one secret of 16 bytes or more")
         self._secrets = tuple(secrets)
 
-    def sign(self, key: str, content_type: str, expires_at_ms: int) -> str:
+    def sign(self, key: str, content_type: str, expires_at_ms: int, *, signed: bool = False) -> str:
         """Return the token; the expiry is kept in whole seconds, rounded up."""
         expires_s = -(-expires_at_ms // 1000)
-        claim = _VERSION + expires_s.to_bytes(5, "big") + content_type.encode() + b"\x00" + key.encode()
+        kind = _SIGNED if signed else _PLAIN
+        claim = kind + expires_s.to_bytes(5, "big") + content_type.encode() + b"\x00" + key.encode()
         token = base64.urlsafe_b64encode(claim + _mac(self._secrets[0], claim)).rstrip(b"=").decode()
         if len(token) > MAX_TOKEN_CHARS:
             raise ValueError("key and content type are too long for a token")
         return token
 
-    def path(self, key: str, content_type: str, expires_at_ms: int, name: str) -> str:
+    def path(self, key: str, content_type: str, expires_at_ms: int, name: str, *, signed: bool = False) -> str:
         """Return the path of a media URL, to be joined to the server's public address."""
-        return f"{PATH}/{self.sign(key, content_type, expires_at_ms)}/{quote(name, safe='')}"
+        return f"{PATH}/{self.sign(key, content_type, expires_at_ms, signed=signed)}/{quote(name, safe='')}"
 
     def verify(self, token: str, now_ms: int) -> Grant:
         """Return what the token opens; raises Problem: `not_found` for a bad token, `gone` for an expired one."""
@@ -70,10 +73,11 @@ class Signer:
         good = False
         for secret in self._secrets:  # all of them, so that the time does not tell which one fits
             good |= hmac.compare_digest(_mac(secret, claim), mac)
-        if not good or claim[:1] != _VERSION:
+        if not good or claim[:1] not in (_PLAIN, _SIGNED):
             return None
         content_type, _, key = claim[6:].partition(b"\x00")
-        return Grant(key.decode(), content_type.decode(), int.from_bytes(claim[1:6], "big") * 1000)
+        until_ms = int.from_bytes(claim[1:6], "big") * 1000
+        return Grant(key.decode(), content_type.decode(), until_ms, signed=claim[:1] == _SIGNED)
 
 
 def _mac(secret: bytes, claim: bytes) -> bytes:

@@ -1,4 +1,8 @@
-"""The tables of media: produced files and uploads, with the statements other packages run in their own transactions."""
+"""The tables of media: produced files and uploads, with the statements other packages run in their own transactions.
+
+`acl` says in JSON who may read a file by its URL (`media/acl.py`); without one everybody who has the URL. An
+organisation's `storage_setting` holds for the files of its coming jobs that say nothing else.
+"""
 
 from typing import Any
 
@@ -26,6 +30,7 @@ artifact = Table(
     Column("created_at_ms", BigInteger, nullable=False),
     Column("expires_at_ms", BigInteger, nullable=False),
     Column("deleted_at_ms", BigInteger),
+    Column("acl", Text),
     Index("ix_artifact_expires_at_ms", "expires_at_ms"),
     Index("ix_artifact_key", "key"),
 )
@@ -43,16 +48,26 @@ upload = Table(
     Column("sha256", Text, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("expires_at_ms", BigInteger, nullable=False),
+    Column("acl", Text),
     Index("ix_upload_expires_at_ms", "expires_at_ms"),
     Index("ix_upload_key", "key"),
     Index("ix_upload_org_id", "org_id", "created_at_ms"),
 )
 
+storage_setting = Table(
+    "storage_setting",
+    metadata,
+    Column("org_id", Text, primary_key=True),
+    Column("lifetime_s", BigInteger),
+    Column("acl", Text),
+    sqlite_strict=True,
+)
+
 INSERT_ARTIFACT = ManySql("""
     INSERT INTO artifact (job_id, n, org_id, key, stored, url, content_type, size_bytes, sha256, width, height,
-                          duration_ms, name, created_at_ms, expires_at_ms)
+                          duration_ms, name, created_at_ms, expires_at_ms, acl)
     VALUES (:job_id, :n, :org_id, :key, :stored, :url, :content_type, :size_bytes, :sha256, :width, :height,
-            :duration_ms, :name, :created_at_ms, :expires_at_ms)
+            :duration_ms, :name, :created_at_ms, :expires_at_ms, :acl)
     ON CONFLICT (job_id, n) DO NOTHING
 """)
 """Written by the finishing transaction of a job with `artifacts.as_params`; finishing twice writes once."""

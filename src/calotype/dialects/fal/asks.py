@@ -10,6 +10,7 @@ from calotype.dialects.door import Caller, json_object
 from calotype.dialects.fal.desk import NAME, Desk, FalExchange
 from calotype.dialects.fal.endpoints import endpoint_id
 from calotype.dialects.fal.inputs import fit
+from calotype.dialects.fal.lifecycle import LIFECYCLE, fal_tags, lifecycle
 from calotype.jobs.intake import Ask
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import Context, Generation, Retention
@@ -18,7 +19,6 @@ LOW = -1
 WEBHOOK = "fal_webhook"
 START_TIMEOUTS = ("x-fal-request-start-timeout", "x-fal-request-timeout")
 """The newer name wins."""
-LIFECYCLE = "x-fal-object-lifecycle-preference"
 STORE_IO = "x-fal-store-io"
 LEAST_START_S = 0.1
 MOST_START_S = 7 * 24 * 3600.0
@@ -63,7 +63,7 @@ async def asked(
     fields = _typed(fitted.fields, card) if in_query else fitted.fields
     x.names = fitted.names
     fields = await _own_files(desk, x, fields, card, caller)
-    context = _context(desk, x, caller, body, x.query.get(WEBHOOK) or webhook)
+    context = await _context(desk, x, caller, body, x.query.get(WEBHOOK) or webhook)
     wants: dict[str, Any] = {"endpoint": endpoint}
     if fitted.names:
         wants["names"] = fitted.names
@@ -95,22 +95,7 @@ def start_timeout_s(x: FalExchange) -> float | None:
     return None
 
 
-def lifetime_s(x: FalExchange, *names: str) -> int | None:
-    """Return how long the files of a request are wanted, from its lifecycle headers; None where they do not say."""
-    for name in names:
-        raw = x.headers.get(name.encode())
-        if raw is None:
-            continue
-        try:
-            seconds = msgspec.json.decode(raw, type=dict[str, Any]).get("expiration_duration_seconds")
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            continue
-        if isinstance(seconds, int) and not isinstance(seconds, bool) and seconds > 0:
-            return seconds
-    return None
-
-
-def _context(desk: Desk, x: FalExchange, caller: Caller, body: bytes, webhook: Any) -> Context:
+async def _context(desk: Desk, x: FalExchange, caller: Caller, body: bytes, webhook: Any) -> Context:
     context = desk.door.context(caller, x, NAME, body)
     changes: dict[str, Any] = {}
     if webhook is not None:
@@ -119,11 +104,13 @@ def _context(desk: Desk, x: FalExchange, caller: Caller, body: bytes, webhook: A
         changes["webhook"] = desk.door.webhook(webhook, WEBHOOK)
     if (x.header("x-fal-queue-priority") or "").lower() == "low":
         changes["priority"] = LOW
-    wanted_s = lifetime_s(x, LIFECYCLE)
+    wanted = await lifecycle(desk, x, caller.org.id, LIFECYCLE)
     changes["retention"] = Retention(
-        media_s=None if wanted_s is None else min(wanted_s, desk.bounds.media_s),
+        media_s=None if wanted.lifetime_s is None else min(wanted.lifetime_s, desk.bounds.media_s),
         store_payload=x.header(STORE_IO) != "0",
+        acl=wanted.acl.text(),
     )
+    changes["tags"] = fal_tags(x) | context.tags
     return msgspec.structs.replace(context, **changes)
 
 

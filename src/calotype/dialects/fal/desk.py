@@ -9,6 +9,7 @@ from msgspec import Struct
 from calotype.catalog import Card, Catalog
 from calotype.dialects.door import Caller, Door, Exchange, Receive, Scope, Send, counted_as
 from calotype.dialects.fal.marks import Marks
+from calotype.dialects.fal.office import Office
 from calotype.dialects.fal.parts import Parts
 from calotype.dialects.fal.places import MEDIA_ORIGIN, Bases, Place, bases_of
 from calotype.dialects.fal.tickets import Tickets
@@ -83,6 +84,7 @@ class Desk:
         store: Store,
         uploads: Uploads,
         media: ASGIApp,
+        office: Office,
         tickets: Tickets,
         jwks: dict[str, Any],
         bounds: Bounds,
@@ -96,6 +98,7 @@ class Desk:
         self.store = store
         self.uploads = uploads
         self.media = media
+        self.office = office
         self.tickets = tickets
         self.jwks = jwks
         self.parts = Parts(store.temp_path, uploads.max_bytes)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from calotype.dialects.fal.desk import UrlOf
 from calotype.dialects.fal.errors import failure_of, media_of, refused
-from calotype.dialects.fal.outputs import body_of, file_of
+from calotype.dialects.fal.outputs import body_of, file_of, forgotten
 from calotype.jobs.types import JobView
 from calotype.kernel.job import JobState
 
@@ -61,6 +61,9 @@ class FalHooks:
 def announcement(view: JobView, url_of: UrlOf) -> dict[str, Any]:
     """Write the body: the model's output, or the error that the result answers."""
     told: dict[str, Any] = {"request_id": view.id, "gateway_request_id": view.id}
+    if forgotten(view):
+        gone = "The payload is not kept any more."
+        return told | {"status": "OK", "error": None, "payload": None, "payload_error": gone}
     if view.state is JobState.SUCCEEDED:
         payload = body_of(view, [file_of(artifact, url_of) for artifact in view.artifacts])
         return told | {"status": "OK", "error": None, "payload": payload}

@@ -7,6 +7,7 @@ import pybase64
 
 from calotype.dialects.fal.desk import Desk, UrlOf
 from calotype.jobs.types import InlineOutput, JobView
+from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import DataClass, Operation
 from calotype.media.artifacts import Artifact
 from calotype.media.probe import probe
@@ -26,7 +27,14 @@ OWN = frozenset({"engine", "is_ai_model", "files"})
 
 
 async def output_of(desk: Desk, view: JobView, base: str) -> dict[str, Any]:
-    """Write the output of a request that succeeded; with `sync_mode` its files are data URIs."""
+    """Write the output of a request that succeeded; with `sync_mode` its files are data URIs.
+
+    Raises:
+        Problem: `gone` for an output that was removed on its caller's wish.
+
+    """
+    if forgotten(view):
+        raise Problem(Code.GONE, "The output of this request is not kept any more.")
     if view.inline and not view.artifacts:
         return body_of(view, await asyncio.to_thread(lambda: [inline_file(one) for one in view.inline]))
     urls = desk.urls(base)
@@ -36,6 +44,11 @@ async def output_of(desk: Desk, view: JobView, base: str) -> dict[str, Any]:
             if artifact.stored:
                 file["url"] = _data_uri(artifact.content_type, await desk.store.open(artifact.key))
     return body_of(view, files)
+
+
+def forgotten(view: JobView) -> bool:
+    """Say whether the output was removed."""
+    return view.job.result is not None and view.job.result.forgotten
 
 
 def body_of(view: JobView, files: list[File]) -> dict[str, Any]:

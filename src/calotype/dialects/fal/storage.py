@@ -15,9 +15,9 @@ from msgspec import Struct
 
 from calotype.dialects.door import json_object, refuse_encoded, refuse_phi_files, too_large
 from calotype.dialects.fal.answers import tell
-from calotype.dialects.fal.asks import LIFECYCLE, lifetime_s
 from calotype.dialects.fal.desk import Desk, FalExchange
 from calotype.dialects.fal.hooks import JWKS
+from calotype.dialects.fal.lifecycle import LIFECYCLE, lifecycle
 from calotype.dialects.fal.parts import chunks_of
 from calotype.dialects.fal.tickets import Ticket
 from calotype.dialects.fal.tokens import make_token
@@ -70,21 +70,21 @@ async def initiate(desk: Desk, x: FalExchange) -> None:
     given = json_object(await desk.door.body(x) or b"{}")
     name = given.get("file_name")
     kind = "parts" if x.place.path.endswith("-multipart") else "put"
-    ticket = _ticket(desk, x, caller.org.id, name if isinstance(name, str) else "file", kind)
+    ticket = await _ticket(desk, x, caller.org.id, name if isinstance(name, str) else "file", kind)
     upload_url = f"{x.bases.cdn}/upload/{desk.tickets.issue(ticket)}"
     await tell(x, 200, {"file_url": _file_url(desk, x, ticket), "upload_url": upload_url})
 
 
 async def upload(desk: Desk, x: FalExchange) -> None:
     """Store a whole file sent with a token of the upload service or with a key (§7.3)."""
-    ticket = _ticket(desk, x, await _org_of(desk, x), x.header(NAME_HEADER) or "file", "put")
+    ticket = await _ticket(desk, x, await _org_of(desk, x), x.header(NAME_HEADER) or "file", "put")
     await _keep(desk, ticket, body_of(x, desk.uploads.max_bytes))
     await tell(x, 200, {"access_url": _file_url(desk, x, ticket)})
 
 
 async def begin_parts(desk: Desk, x: FalExchange) -> None:
     """Begin a file that comes in parts (§7.2)."""
-    ticket = _ticket(desk, x, await _org_of(desk, x), x.header(NAME_HEADER) or "file", "parts")
+    ticket = await _ticket(desk, x, await _org_of(desk, x), x.header(NAME_HEADER) or "file", "parts")
     await tell(x, 200, {"access_url": _file_url(desk, x, ticket), "uploadId": desk.tickets.issue(ticket)})
 
 
@@ -164,10 +164,11 @@ async def _org_of(desk: Desk, x: FalExchange) -> str:
     return ticket.org_id if ticket is not None else str((await desk.door.enter(x)).org.id)
 
 
-def _ticket(desk: Desk, x: FalExchange, org_id: str, name: str, kind: Any) -> Ticket:
+async def _ticket(desk: Desk, x: FalExchange, org_id: str, name: str, kind: Any) -> Ticket:
+    wanted = await lifecycle(desk, x, org_id, *UPLOAD_LIFECYCLE)
     return Ticket(
-        kind, org_id, new_file_id(), plain_filename(name)[:100], desk.now_s() + UPLOAD_S,
-        lifetime_s(x, *UPLOAD_LIFECYCLE),
+        kind, org_id, new_file_id(), plain_filename(name)[:100], desk.now_s() + UPLOAD_S, wanted.lifetime_s,
+        wanted.acl.text(),
     )  # fmt: skip
 
 
@@ -193,7 +194,7 @@ async def _keep(desk: Desk, ticket: Ticket, chunks: AsyncIterator[bytes]) -> Non
         return
     await desk.uploads.create(
         chunks, org_id=ticket.org_id, filename=ticket.name, purpose="input", lifetime_s=ticket.keep_s,
-        file_id=ticket.file_id,
+        file_id=ticket.file_id, acl=ticket.acl,
     )  # fmt: skip
 
 

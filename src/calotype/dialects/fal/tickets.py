@@ -22,7 +22,8 @@ _encode = msgspec.msgpack.Encoder().encode
 class Ticket(Struct, frozen=True, array_like=True):
     """What a ticket allows: to put a file or its parts, to use the upload service, or to read one file.
 
-    `until_s` is Unix time, 0 for no end of its own; `keep_s` is how long the caller wants the file kept.
+    `until_s` is Unix time, 0 for no end of its own; `keep_s` is how long the caller wants the file kept,
+    `acl` who may read it.
     """
 
     kind: Kind
@@ -31,6 +32,7 @@ class Ticket(Struct, frozen=True, array_like=True):
     name: str = ""
     until_s: int = 0
     keep_s: int | None = None
+    acl: str | None = None
 
 
 _decoder = msgspec.msgpack.Decoder(Ticket)

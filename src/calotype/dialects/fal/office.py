@@ -1,0 +1,20 @@
+"""What the Platform API needs beside the desk: accounts, money, figures and who may read files."""
+
+from collections.abc import Container
+
+from msgspec import Struct
+
+from calotype.accounts import Accounts
+from calotype.db import Database
+from calotype.ledger.ledger import Ledger
+from calotype.media.acl import Acls
+
+
+class Office(Struct, frozen=True):
+    """The neighbours of the Platform API; `available` says what this machine can run."""
+
+    db: Database
+    accounts: Accounts
+    ledger: Ledger
+    acls: Acls
+    available: Container[str]

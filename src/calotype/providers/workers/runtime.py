@@ -179,14 +179,12 @@ async def held(fleet: Fleet, place: Place, commit: Commit) -> Any:
     """Give a place back when nothing was sent for it; one whose request may have been sent is kept for a look later."""
     try:
         yield
-    except NotSent:
-        await fleet.give_back(place.run.token, place.run.worker_id, unsent=True)
-        raise
     except MaybeSent:
-        if not commit.reached:
+        if not commit.reached and not place.resumed:
             await fleet.give_back(place.run.token, place.run.worker_id, unsent=True)
         raise
-    except BaseException:
-        if commit.fenced or not commit.reached:
+    except BaseException as error:
+        unsent = isinstance(error, NotSent) or commit.fenced or not commit.reached
+        if unsent and not place.resumed:
             await fleet.give_back(place.run.token, place.run.worker_id, unsent=True)
         raise

@@ -151,13 +151,19 @@ def test_numbers_of_a_form_are_numbers_and_words_are_refused(kit: Kit) -> None:
 @pytest.mark.client
 def test_the_python_package_streams_a_picture(kit: Kit) -> None:
     events = list(
-        kit.client.images.generate(model="local/sketch", prompt="a fox", size="256x256", stream=True, partial_images=2)
+        kit.client.images.generate(
+            model="local/sketch", prompt="a fox in a forest by a lake", size="1024x1024", stream=True, partial_images=2
+        )
     )
     last = events[-1]
-    assert last.type == "image_generation.completed" and last.size == "256x256" and last.output_format == "png"
-    assert Image.open(io.BytesIO(base64.b64decode(last.b64_json))).size == (256, 256)
+    assert last.type == "image_generation.completed" and last.size == "1024x1024" and last.output_format == "png"
+    assert Image.open(io.BytesIO(base64.b64decode(last.b64_json))).size == (1024, 1024)
     partial = events[:-1]
-    assert [event.type for event in partial] == ["image_generation.partial_image"] * len(partial)
+    assert 1 <= len(partial) <= 2 and {event.type for event in partial} == {"image_generation.partial_image"}
+    for number, event in enumerate(partial):
+        assert event.type == "image_generation.partial_image" and event.partial_image_index == number
+        assert (event.size, event.output_format) == ("1024x1024", "jpeg")
+        assert Image.open(io.BytesIO(base64.b64decode(event.b64_json))).size == (512, 512)
 
 
 @pytest.mark.client

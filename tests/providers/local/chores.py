@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
+from calotype.kernel.outcome import Delta
 from calotype.providers.local.messages import BadInput
 
 Progress = Callable[[float], None]
@@ -78,3 +79,11 @@ def refuse(*, progress: Progress) -> Made:
 
 def break_down(*, progress: Progress) -> Made:
     raise RuntimeError("a secret prompt")
+
+
+def speak(*, words: str, progress: Progress, show: Callable[[Delta], None] | None = None) -> Made:
+    """Say words one by one to whoever listens."""
+    for word in words.split():
+        if show is not None:
+            show(Delta("chat", {"content": word}))
+    return Made(words.encode())

@@ -6,8 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from calotype.kernel.outcome import Delta
 from calotype.providers.local.extra import engine
-from calotype.providers.local.messages import BadInput, Made, ProgressCallback
+from calotype.providers.local.messages import BadInput, Made, ProgressCallback, ShowCallback
 from calotype.providers.local.weights import find, folder_of
 
 LABEL = "135M test model: expect mistakes"
@@ -34,8 +35,9 @@ def chat(
     stop: str | list[str] | None = None,
     seed: int = 0,
     progress: ProgressCallback,
+    show: ShowCallback | None = None,
 ) -> Made:
-    """Answer a conversation; the answer is data (`choices`), `usage` counts tokens.
+    """Answer a conversation; the answer is data (`choices`), `usage` counts tokens. `show` gets the words as they come.
 
     Raises:
         BadInput: a value out of range, or a conversation that is too long.
@@ -61,7 +63,7 @@ def chat(
     }
     server = _server(str(folder_of(models_dir, WEIGHTS) / find(WEIGHTS).files[0].name))
     progress(0.05)
-    return _made(_replies(server, request, max_tokens, progress))
+    return _made(_replies(server, request, max_tokens, progress, show))
 
 
 def _conversation(messages: Any) -> list[dict[str, str]]:
@@ -110,16 +112,24 @@ def _server(path: str) -> Any:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _replies(server: Any, request: dict[str, Any], max_tokens: int, progress: ProgressCallback) -> list[dict[str, Any]]:
+def _replies(
+    server: Any, request: dict[str, Any], max_tokens: int, progress: ProgressCallback, show: ShowCallback | None
+) -> list[dict[str, Any]]:
     """Let the engine answer piece by piece; return the pieces."""
     pieces: list[dict[str, Any]] = []
 
     def take(piece: dict[str, Any]) -> None:
         pieces.append(piece)
+        if show is not None and (said := "".join(_said(piece))):
+            show(Delta("chat", {"content": said}))
         progress(min(0.99, 0.1 + 0.9 * len(pieces) / max_tokens))
 
     last = server.handle_chat_completions(request, take)
     return [*pieces, last] if isinstance(last, dict) else pieces
+
+
+def _said(piece: dict[str, Any]) -> list[str]:
+    return [choice.get("delta", {}).get("content") or "" for choice in piece.get("choices") or ()]
 
 
 def _made(pieces: list[dict[str, Any]]) -> Made:
@@ -130,8 +140,8 @@ def _made(pieces: list[dict[str, Any]]) -> Made:
                 raise BadInput("messages", f"messages are too long for a context of {CONTEXT_TOKENS:,} tokens.")
             raise RuntimeError("the engine refused the request")
         usage = piece.get("usage") or usage
+        text += "".join(_said(piece))
         for choice in piece.get("choices") or ():
-            text += choice.get("delta", {}).get("content") or ""
             reason = choice.get("finish_reason") or reason
     message = {"role": "assistant", "content": text}
     return Made(

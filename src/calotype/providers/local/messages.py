@@ -6,6 +6,8 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Struct
 
+from calotype.kernel.outcome import Delta
+
 HEADER_BYTES = 4
 MAX_FRAME_BYTES = 16 << 20
 
@@ -48,24 +50,39 @@ class ProgressCallback(Protocol):
         ...
 
 
+class ShowCallback(Protocol):
+    """How a function of a worker shows a piece of what it makes, to a caller who listens."""
+
+    def __call__(self, piece: Delta) -> None:
+        """Take a piece."""
+        ...
+
+
 class Task(Struct, frozen=True, tag="task"):
     """One piece of work: call `function` (`package.module:name`) once for each of `calls`.
 
     Each call also gets `progress` and returns `Made`, or an object with `warnings` and, in the attribute `result`, the
     bytes of a file; they are written to the path of the same place in `paths`. A folder named by the argument `scratch`
-    is made before the call and removed after it.
+    is made before the call and removed after it. With `shows` a call also gets `show`, for pieces of what it makes.
     """
 
     function: str
     calls: tuple[dict[str, Any], ...]
     result: str
     paths: tuple[str, ...]
+    shows: bool = False
 
 
 class Progress(Struct, frozen=True, tag="progress"):
     """How far the task is; it never goes back."""
 
     fraction: float
+
+
+class Piece(Struct, frozen=True, tag="piece"):
+    """A piece of what is being made, for whoever listens."""
+
+    delta: Delta
 
 
 class Done(Struct, frozen=True, tag="done"):
@@ -104,7 +121,7 @@ class Broken(Struct, frozen=True, tag="broken"):
     out_of_memory: bool = False
 
 
-Reply = Progress | Done | Refused | Lacking | Broken
+Reply = Progress | Piece | Done | Refused | Lacking | Broken
 
 _reply = msgspec.msgpack.Decoder(Reply)
 _task = msgspec.msgpack.Decoder(Task)

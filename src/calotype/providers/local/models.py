@@ -20,9 +20,10 @@ class LocalModel(Struct, frozen=True):
 
     It is called with those of `fields` that are set, with `width` and `height` (from `size` or `aspect_ratio`; `size`
     is the default, and without one the function decides), with `seed` when `seeded`, with the paths of the files of
-    `media`, with what it wants of the machine (`runtime.LocalRuntime`), and with `progress`. `deadline_s` is for one
-    output. Sides are pixels. `ai` says that a trained model does the work, `own_pool` that it is too large for the
-    worker processes of the tools and runs in those with limits of their own.
+    `media`, with what it wants of the machine (`runtime.LocalRuntime`), with `progress`, and when it `shows` itself
+    while it works and somebody listens with `show`. `deadline_s` is for one output. Sides are pixels. `ai` says that a
+    trained model does the work, `own_pool` that it is too large for the worker processes of the tools and runs in those
+    with limits of their own.
     """
 
     function: str
@@ -42,6 +43,7 @@ class LocalModel(Struct, frozen=True):
     machine: tuple[str, ...] = ()
     ai: bool = False
     own_pool: bool = False
+    shows: bool = False
 
     @property
     def module(self) -> str:
@@ -65,6 +67,7 @@ MODELS: dict[str, LocalModel] = {
         fields=("prompt",),
         size="1024x1024",
         seeded=True,
+        shows=True,
     ),
     "sketch-video": LocalModel(
         function="calotype.providers.local.sketch.video:render_video",
@@ -277,6 +280,7 @@ MODELS: dict[str, LocalModel] = {
         machine=("models_dir",),
         seeded=True,
         ai=True,
+        shows=True,
     ),
     "denoise": LocalModel(
         function="calotype.providers.local.denoise:denoise",

@@ -16,12 +16,15 @@ from typing import Any
 
 from msgspec import Struct
 
+from calotype.kernel.outcome import Delta
+from calotype.providers.base import unheard
 from calotype.providers.local.messages import (
     HEADER_BYTES,
     MAX_FRAME_BYTES,
     Broken,
     Done,
     Lacking,
+    Piece,
     Progress,
     Refused,
     Task,
@@ -100,9 +103,16 @@ class Pool:
         return min(max(1.0, self._usual_s * (1 + self._waiting) / self.limits.processes), MAX_RETRY_AFTER_S)
 
     async def run(
-        self, task: Task, *, deadline_s: float, on_progress: Callable[[float], None]
+        self,
+        task: Task,
+        *,
+        deadline_s: float,
+        on_progress: Callable[[float], None],
+        on_delta: Callable[[Delta], None] = unheard,
     ) -> Done | Refused | Lacking | Broken:
         """Do a task; `deadline_s` counts from when a process takes it. Cancelling this kills that process.
+
+        `on_delta` gets what a task that `shows` shows.
 
         Raises:
             PoolBusy: nothing was started.
@@ -123,7 +133,7 @@ class Pool:
         try:
             worker = await self._take()
             async with asyncio.timeout(deadline_s):
-                reply = await worker.perform(task, on_progress)
+                reply = await worker.perform(task, on_progress, on_delta)
             healthy = not (isinstance(reply, Broken) and reply.out_of_memory)
             self._usual_s += 0.2 * (time.monotonic() - started_s - self._usual_s)
             return reply
@@ -204,13 +214,18 @@ class _Worker:
     def alive(self) -> bool:
         return self._process.returncode is None
 
-    async def perform(self, task: Task, on_progress: Callable[[float], None]) -> Done | Refused | Lacking | Broken:
+    async def perform(
+        self, task: Task, on_progress: Callable[[float], None], on_delta: Callable[[Delta], None]
+    ) -> Done | Refused | Lacking | Broken:
         self.tasks += 1
         try:
             self._to.write(frame(task))
             await self._to.drain()
-            while isinstance(reply := read_reply(await self._frame()), Progress):
-                on_progress(reply.fraction)
+            while isinstance(reply := read_reply(await self._frame()), Progress | Piece):
+                if isinstance(reply, Piece):
+                    on_delta(reply.delta)
+                else:
+                    on_progress(reply.fraction)
         except (asyncio.IncompleteReadError, ConnectionError):
             self.kill()
             raise WorkerLost(_reason(await self._process.wait())) from None

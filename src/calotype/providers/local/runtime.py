@@ -71,7 +71,7 @@ class LocalRuntime(Runtime):
         call: Call,
         on_commit: Callable[[], Awaitable[None]],
         on_progress: Callable[[float], None],
-        on_delta: Callable[[Delta], None] = unheard,  # noqa: ARG002  (the tools show no pieces yet)
+        on_delta: Callable[[Delta], None] = unheard,
     ) -> Outcome:
         """Do the work; cancelling the awaiting task kills the process that does it."""
         model = self._models.get(call.upstream_model)
@@ -91,10 +91,10 @@ class LocalRuntime(Runtime):
         stem = self._scratch_dir / f"{_PREFIX}{uuid.uuid4().hex}"
         paths = tuple(f"{stem}-{n}.{model.extension}" for n in range(len(arguments)))
         given = tuple({**one, **self._given(model, f"{path}.work")} for one, path in zip(arguments, paths, strict=True))
-        task = Task(model.function, given, model.extension, paths)
+        task = Task(model.function, given, model.extension, paths, shows=call.stream and model.shows)
         delivered = False
         try:
-            outcome = await self._run(call.upstream_model, model, task, on_progress)
+            outcome = await self._run(call.upstream_model, model, task, on_progress, on_delta)
             await asyncio.sleep(0)  # a cancellation that came with the result takes effect while the files are ours
             delivered = isinstance(outcome, Succeeded)
             return outcome
@@ -129,10 +129,19 @@ class LocalRuntime(Runtime):
         machine = {**self._machine, "scratch": scratch}
         return {name: machine[name] for name in model.machine}
 
-    async def _run(self, name: str, model: LocalModel, task: Task, on_progress: Callable[[float], None]) -> Outcome:
+    async def _run(
+        self,
+        name: str,
+        model: LocalModel,
+        task: Task,
+        on_progress: Callable[[float], None],
+        on_delta: Callable[[Delta], None],
+    ) -> Outcome:
         deadline_s = model.deadline_s * len(task.calls)
         try:
-            reply = await self._pool_of(model).run(task, deadline_s=deadline_s, on_progress=on_progress)
+            reply = await self._pool_of(model).run(
+                task, deadline_s=deadline_s, on_progress=on_progress, on_delta=on_delta
+            )
         except PoolBusy as busy:
             return _busy(busy.retry_after_s)
         except WorkerLost as lost:

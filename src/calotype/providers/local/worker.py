@@ -28,6 +28,7 @@ from calotype.providers.local.messages import (
     Done,
     Lacking,
     Made,
+    Piece,
     Progress,
     Refused,
     Reply,
@@ -57,8 +58,7 @@ def main() -> None:
         with contextlib.suppress(Exception):  # the task that needs it will say what is wrong
             importlib.import_module(name)
     while True:
-        reply = _answer(read_task(tasks.get()), lambda fraction: _send(replies, Progress(fraction)))
-        _send(replies, reply)
+        _send(replies, _answer(read_task(tasks.get()), lambda message: _send(replies, message)))
 
 
 def _confine(parent_pid: int, memory_bytes: int, niceness: int, *, written_only: bool) -> None:
@@ -91,7 +91,7 @@ def _send(replies: BinaryIO, message: Reply) -> None:
     replies.flush()
 
 
-def _answer(task: Task, send: Callable[[float], None]) -> Reply:
+def _answer(task: Task, send: Callable[[Reply], None]) -> Reply:
     """Do a task; whatever its function raises becomes a reply."""
     try:
         return _perform(task, send)
@@ -106,21 +106,22 @@ def _answer(task: Task, send: Callable[[float], None]) -> Reply:
         return Broken(f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}")
 
 
-def _perform(task: Task, send: Callable[[float], None]) -> Done:
+def _perform(task: Task, send: Callable[[Reply], None]) -> Done:
     module, _, name = task.function.partition(":")
     function = getattr(importlib.import_module(module), name)
     warnings: dict[str, None] = {}
     kinds: list[str | None] = []
     data: dict[str, Any] = {}
     usage: Counter[str] = Counter()
-    rising = _rising(send)
+    rising = _rising(lambda fraction: send(Progress(fraction)))
+    more: dict[str, Any] = {"show": lambda delta: send(Piece(delta))} if task.shows else {}
     for index, (arguments, path) in enumerate(zip(task.calls, task.paths, strict=True)):
 
         def progress(fraction: float, done: int = index) -> None:
             rising((done + min(max(fraction, 0.0), 1.0)) / len(task.calls))
 
         with _scratch(arguments.get("scratch")):
-            made = function(**arguments, progress=progress)
+            made = function(**arguments, **more, progress=progress)
             if not isinstance(made, Made):
                 made = Made(getattr(made, task.result), made.warnings)
             kinds.append(_keep(made, path))

@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from calotype.providers.local.sketch import ground, growth, place, sky, terrain, water, weather, worlds
 from calotype.providers.local.sketch.chance import Chance
 from calotype.providers.local.sketch.colour import eight_bit, hexed, mix, times
+from calotype.providers.local.sketch.easel import Easel
 from calotype.providers.local.sketch.gallery import Gallery, painted, shadow
 from calotype.providers.local.sketch.layers import Layer, Motion, Stage, lay
 from calotype.providers.local.sketch.palette import Palette, palette_of
@@ -27,14 +28,17 @@ class Composition(msgspec.Struct):
     palette: Palette
 
 
-def compose(scene: Scene, chance: Chance, width: int, height: int, margin: int = 0) -> Composition:
-    """Paint every sheet of a scene for a frame of width x height pixels."""
+def compose(
+    scene: Scene, chance: Chance, width: int, height: int, margin: int = 0, easel: Easel | None = None
+) -> Composition:
+    """Paint every sheet of a scene for a frame of width x height pixels; the `easel` shows how it stands."""
+    easel = easel or Easel()
     if scene.ground in ("regolith", "mars") and scene.time == "day" and not scene.colour_of("sky"):
         scene = _alien_sky(scene)
     palette = _airless(palette_of(scene)) if scene.ground == "regolith" else palette_of(scene)
     if scene.setting == "outdoors":
-        return _Outdoors(scene, palette, chance, width, height, margin).composition()
-    return _world(scene, palette, chance, width, height, margin)
+        return _Outdoors(scene, palette, chance, width, height, margin, easel).composition()
+    return _world(scene, palette, chance, width, height, margin, easel)
 
 
 def flatten(composition: Composition) -> Image.Image:
@@ -63,7 +67,9 @@ def grade(pixels: np.ndarray, shares: np.ndarray) -> np.ndarray:
 class _Outdoors:
     """One landscape, painted from the sky forward."""
 
-    def __init__(self, scene: Scene, palette: Palette, chance: Chance, width: int, height: int, margin: int) -> None:
+    def __init__(
+        self, scene: Scene, palette: Palette, chance: Chance, width: int, height: int, margin: int, easel: Easel
+    ) -> None:
         rng = chance.stream("composition")
         if (
             not scene.backdrops
@@ -87,6 +93,9 @@ class _Outdoors:
         self.layers: list[Layer] = []
         self.base = sky.backdrop_sky(scene, palette, self.stage, chance)
         self.canvas = self.base.copy()
+        self.easel = easel
+        easel.at(0.15)
+        easel.see(self.canvas)
         self.nursery = growth.Nursery(scene, palette, self.stage, from_right=self.from_right)
 
     def composition(self) -> Composition:
@@ -102,10 +111,12 @@ class _Outdoors:
         for figure in (p for p in placed if p.home == "sky" and not p.anchored):
             self._subject(figure, shadow=False)
         order = sorted(scene.backdrops, key=_BACK_TO_FRONT.index)
-        for kind in order:
+        for number, kind in enumerate(order):
+            self.easel.at(0.2 + 0.2 * number / len(order))
             self._add(terrain.backdrop(kind, scene, palette, stage, chance))
             if kind == "forest":
                 self._add(growth.forest(scene, self.nursery, stage, chance))
+        self.easel.at(0.4)
         if scene.water == "waterfall":
             self._add(water.fall(palette, stage, chance))
         if scene.water:
@@ -115,6 +126,7 @@ class _Outdoors:
             )
         for figure in (p for p in placed if p.home in ("afloat", "swim")):
             self._afloat(figure)
+        self.easel.at(0.5)
         if self.shore < stage.height:
             self._add([ground.ground(scene, palette, stage, chance, int(self.shore))])
             if scene.water == "sea":
@@ -138,6 +150,7 @@ class _Outdoors:
         for layer in layers:
             self.layers.append(layer)
             lay(self.canvas, layer.image, layer.x, layer.y)
+            self.easel.see(self.canvas)
 
     def _stand(self, placed: tuple[Placement, ...], rows: tuple[float, float]) -> None:
         here = [p for p in placed if p.home not in ("afloat", "swim") and (p.home != "sky" or p.anchored)]
@@ -151,7 +164,8 @@ class _Outdoors:
                 (self.stage.horizon + (self.stage.height - self.stage.horizon) * 0.42, 0, layer) for layer in frame
             ]
         queue += [(p.order, 1 + n, p) for n, p in enumerate(here)]
-        for _, _, item in sorted(queue, key=lambda entry: entry[:2]):
+        for number, (_, _, item) in enumerate(sorted(queue, key=lambda entry: entry[:2])):
+            self.easel.at(0.55 + 0.2 * number / len(queue))
             if isinstance(item, Layer):
                 self._shadow(item.x + item.image.width / 2, item.bottom, item.image.width * 0.7, item.near)
                 self._add([item])
@@ -224,7 +238,9 @@ _INDOOR_SHADE = (0.15, 0.09, 0.12)
 _BACK_TO_FRONT = ["volcano", "mountains", "mesa", "skyline", "island", "dunes", "hills", "forest"]
 
 
-def _world(scene: Scene, palette: Palette, chance: Chance, width: int, height: int, margin: int) -> Composition:
+def _world(
+    scene: Scene, palette: Palette, chance: Chance, width: int, height: int, margin: int, easel: Easel
+) -> Composition:
     """Paint a setting without a landscape: under water, in space, in a room or on a table."""
     level = {"room": 0.66, "table": 0.62}.get(scene.setting, 0.84)
     stage = Stage(width=width + 2 * margin, height=height, margin=margin, horizon=int(height * level))
@@ -251,16 +267,27 @@ def _world(scene: Scene, palette: Palette, chance: Chance, width: int, height: i
     gallery = Gallery(scene, placed)
     front = [layer for layer in layers if layer.near >= 0.7 and layer.motion == "glide"]
     stack = [layer for layer in layers if layer not in front]
-    for item in placed:
+    canvas = base.copy()
+
+    def seen(layer: Layer) -> Layer:
+        if easel.wanted:
+            lay(canvas, layer.image, layer.x, layer.y)
+            easel.see(canvas)
+        return layer
+
+    for layer in stack:
+        seen(layer)
+    for number, item in enumerate(placed):
+        easel.at(0.2 + 0.55 * number / len(placed))
         image = painted(item, gallery, palette, from_right=False)
         grounded = item.home in ("ground", "plant", "surface", "afloat") and scene.setting != "space"
         grounded = grounded and (not floating or item.home in ("ground", "plant"))
         if grounded and not item.anchored:
-            stack.append(shadow(item.centre, item.foot, item.width, _INDOOR_SHADE, near=0.6))
+            stack.append(seen(shadow(item.centre, item.foot, item.width, _INDOOR_SHADE, near=0.6)))
         hovering = floating and not grounded
         motion: Motion = "hover" if hovering else "sway" if item.home == "ground" else "still"
         near = 0.6 + 0.02 * min(9, item.figure)
-        stack.append(Layer(image, int(item.x), int(item.y), near, motion, _phase(item)))
+        stack.append(seen(Layer(image, int(item.x), int(item.y), near, motion, _phase(item))))
     return Composition(stage, base, stack + front, placed, palette)
 
 

@@ -6,8 +6,10 @@ from collections.abc import Callable
 import msgspec
 from PIL import Image, PngImagePlugin
 
+from calotype.providers.local.messages import ShowCallback
 from calotype.providers.local.sketch.chance import Chance
 from calotype.providers.local.sketch.compose import compose, flatten
+from calotype.providers.local.sketch.easel import Easel
 from calotype.providers.local.sketch.place import Placement
 from calotype.providers.local.sketch.prompt import read
 from calotype.providers.local.sketch.scene import Scene
@@ -30,20 +32,26 @@ class Sketch(msgspec.Struct, frozen=True):
 
 
 def render(
-    prompt: str, *, seed: int, width: int, height: int, progress: Callable[[float], None] | None = None
+    prompt: str,
+    *,
+    seed: int,
+    width: int,
+    height: int,
+    progress: Callable[[float], None] | None = None,
+    show: ShowCallback | None = None,
 ) -> Sketch:
-    """Illustrate a prompt; the same prompt, seed and size always give the same bytes.
+    """Illustrate a prompt; the same prompt, seed and size always give the same bytes, whether or not they are `show`n.
 
     Sides are 256 to 2048 pixels and at most 3:1, else `ValueError`; no prompt is refused.
     """
     check_size(width, height)
-    tell = progress or (lambda _share: None)
+    easel = Easel(progress, show)
     scene = read(prompt)
-    tell(0.05)
-    composition = compose(scene, picture_chance(prompt, seed), width, height)
-    tell(0.8)
+    easel.at(0.05)
+    composition = compose(scene, picture_chance(prompt, seed), width, height, easel=easel)
+    easel.at(0.8)
     png = _png(flatten(composition), seed)
-    tell(1.0)
+    easel.at(1.0)
     return Sketch(png=png, width=width, height=height, seed=seed, warnings=scene.warnings, scene=scene,
                   placed=composition.placed)  # fmt: skip
 

@@ -69,6 +69,12 @@ def test_every_card_is_looked_at_and_every_route_runs_or_is_not_here(everything:
             assert one["why"].startswith("not here: ")
 
 
+def test_a_retired_model_is_refused_with_what_to_use_instead(everything: dict[str, Any]) -> None:
+    refused = {one["card"]: one["why"] for one in everything["findings"] if "is retired" in one["why"]}
+    assert refused["dall-e-3"] == "dall-e-3 is retired. Use gpt-image-2 instead."
+    assert "sora2-video" not in refused, "the emulator still has it"
+
+
 def test_runs_deliver_and_charge_what_was_quoted(everything: dict[str, Any]) -> None:
     runs = [one for one in everything["findings"] if one["seconds"] is not None]
     assert len(runs) == everything["runs"] > 250
@@ -132,6 +138,25 @@ def test_what_is_wrong_with_a_card_is_told_in_a_row_of_a_table(
     left_out = "\tskipped\t" in row
     assert done.returncode == (0 if left_out else 1), "what cannot be emulated is no failure"
     assert left_out is (changes.get("kind") == "nobodys")
+
+
+def test_the_list_shows_every_row_priced_or_marked_and_what_each_route_lacks(cli: Cli) -> None:
+    listed = json.loads(cli("models", "list", "--all", "--json").stdout)
+    assert {row for one in listed for row in one["csv_rows"]} == set(range(1, 135))
+    cards = {one["id"]: one for one in listed}
+    assert cards["krea-2"]["price"]["price_micro"] == 33_000
+    assert {route["provider"]: route["why"] for route in cards["krea-2"]["routes"]} == {
+        "fal": "fal is not set up: set FAL_KEY",
+        "comfyui": "no worker here: run calotype workers add, or set workers.<name>.url for comfyui",
+    }
+    veo = cards["fal-ai/veo3"]
+    assert veo["price"] is None
+    assert veo["unpriced"] == (
+        "no price list that is known says what fal charges for it: set prices.fal-ai/veo3, or run calotype prices sync"
+    )
+    weights = cards["local/transcribe"]["routes"][0]
+    assert "weights:whisper-base" in weights["lacks"]
+    assert "calotype models pull whisper-base" in weights["why"]
 
 
 def test_an_unknown_model_is_refused_with_those_that_are_near(cli: Cli) -> None:

@@ -61,7 +61,7 @@ async def _rehearsed(settings: Settings, cards: Sequence[Card]) -> list[Finding]
     findings: list[Finding] = []
     async with rehearsal(settings, cards) as here:
         with progress_bar() as bar:
-            line = bar.add_task("models", total=len(here.cases))
+            line = bar.add_task("models", total=len(here.cases) + len(here.gone))
 
             def done(finding: Finding) -> None:
                 findings.append(finding)

@@ -3,10 +3,12 @@
 import asyncio
 import base64
 import contextlib
+import os
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from calotype.accounts.types import KeyRecord, Organisation
 from calotype.app import App, catalog_of
@@ -17,8 +19,8 @@ from calotype.cli.demo import portrait
 from calotype.db import Sql
 from calotype.jobs.intake import Ask
 from calotype.jobs.types import JobView
-from calotype.kernel.errors import Problem
-from calotype.kernel.generation import Context, Generation, KeyClass
+from calotype.kernel.errors import Code, Problem
+from calotype.kernel.generation import Context, Generation, KeyClass, Operation
 from calotype.kernel.money import MICRO, usd
 from calotype.kernel.outcome import Delta
 from calotype.ledger.verify import verify
@@ -32,9 +34,18 @@ from calotype.sandbox.base import Emulator
 from calotype.sandbox.library import Library
 from calotype.sandbox.media import png
 from calotype.sandbox.serve import EMULATORS, ON_REQUEST, serve
-from calotype.settings import ProviderSettings, SecuritySettings, Settings, WorkerSettings, settings_from
+from calotype.settings import (
+    EngineSettings,
+    ProviderSettings,
+    SecuritySettings,
+    Settings,
+    WorkerSettings,
+    settings_from,
+)
 
-AT_ONCE = 24
+AT_ONCE = 32
+AT_ONE_KIND = 16
+"""How many runs at once are kind to the machine, and to upstreams that limit how many they take."""
 RUN_S = 120.0
 """The longest one run may take, its turn in a queue included."""
 FUNDS_MICRO = 1_000_000 * MICRO
@@ -48,14 +59,18 @@ _ERRORS = Sql("SELECT error FROM submission WHERE job_id = :job AND error IS NOT
 
 
 class Rehearsal:
-    """The house, the account that asks, and what there is to run."""
+    """The house, the account that asks, what there is to run (`cases`) and what must be refused (`gone`)."""
 
-    def __init__(self, app: App, emulators: Collection[Emulator], library: Library, cases: Sequence[Case]) -> None:
+    def __init__(
+        self, app: App, emulators: Collection[Emulator], library: Library, cases: Sequence[Case], gone: Sequence[Card]
+    ) -> None:
         self.app = app
         self.cases = cases
+        self.gone = gone
         self._emulators = emulators
         self._library = library
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns_of = {case.route.kind: asyncio.Semaphore(AT_ONE_KIND) for case in cases}
         self._keys: dict[KeyClass, KeyRecord] = {}
         self._org: Organisation | None = None
 
@@ -69,11 +84,16 @@ class Rehearsal:
         await self.app.ledger.credit(self._org.id, FUNDS_MICRO)
 
     async def run(self, done: Callable[[Finding], None]) -> None:
-        """Run everything, as many at once as is kind to the machine; `done` is told of each."""
+        """Run everything, some at once; `done` is told of each.
+
+        Those that take long are first, so that the others fill the pauses.
+        """
 
         async def one(case: Case) -> None:
             done(await self._found(case))
 
+        for card in self.gone:
+            done(await self._refused(card))
         async with asyncio.TaskGroup() as group:
             for case in self.cases:
                 group.create_task(one(case))
@@ -101,7 +121,7 @@ class Rehearsal:
     async def _found(self, case: Case) -> Finding:
         if (why := self._left_out(case)) is not None:
             return Finding(case.card.id, "skipped", why, case.operation.value, case.route.provider, case.route.upstream)
-        async with self._turns:
+        async with self._turns_of[case.route.kind], self._turns:
             began_s = time.monotonic()
             pieces: list[Delta] = []
             try:
@@ -116,17 +136,38 @@ class Rehearsal:
         detail = rows[0][0] if rows else ""
         return judged(case, view, self.app.catalog.pricing, seconds=seconds, pieces=pieces, detail=detail)
 
+    async def _refused(self, card: Card) -> Finding:
+        """Ask for a retired model: 410 with what to use instead, before any money is held."""
+        operation = card.operations[0]
+        try:
+            await self.app.engine.accept(self._ask(operation, card.id, card.example, KeyClass.PAID))
+        except Problem as problem:
+            if problem.code is Code.MODEL_RETIRED and problem.data.get("replacement") == card.replacement:
+                return Finding(card.id, "ok", problem.message, operation.value)
+            return Finding(card.id, "failed", f"refused as {problem.code.value}: {problem.message}", operation.value)
+        return Finding(card.id, "failed", "it is retired and was accepted", operation.value)
+
     async def _job(self, case: Case, pieces: list[Delta]) -> JobView:
-        assert self._org is not None
-        key = self._keys[case.key_class]
-        generation = Generation(case.operation, case.only.id, hosted(case.fields, self._library.url))
-        context = Context(key.principal, "check", allow_preview=True)
-        ask = Ask(generation, context, key, self._org, case.operation, listen=case.listen)
+        ask = self._ask(
+            case.operation, case.only.id, case.fields, case.key_class,
+            at_once=case.route.kind not in FLEETS,  # those wait for a worker
+            listen=case.listen,
+        )  # fmt: skip
         async for found in self.app.engine.follow(await self.app.engine.accept(ask)):
             if isinstance(found, JobView):
                 return found
             pieces.append(found)
         raise RuntimeError("a job that is followed comes to an end")
+
+    def _ask(
+        self, operation: Operation, model: str, fields: dict[str, Any], key_class: KeyClass, *,
+        at_once: bool = True, listen: bool = False,
+    ) -> Ask:  # fmt: skip
+        assert self._org is not None
+        key = self._keys[key_class]
+        generation = Generation(operation, model, hosted(fields, self._library.url))
+        context = Context(key.principal, "check", allow_preview=True)
+        return Ask(generation, context, key, self._org, operation, at_once=at_once, listen=listen)
 
     def _left_out(self, case: Case) -> str | None:
         route = case.route
@@ -160,14 +201,19 @@ async def rehearsal(settings: Settings, cards: Sequence[Card]) -> AsyncIterator[
         named = {route.provider: route.kind for card in cards for route in card.routes}
         there = emulated(settings, folder, emulators.values(), library, named)
         own = catalog_of(there)
-        cases = cases_of(card for card in map(own.get, [card.id for card in cards]) if card is not None)
+        wanted = [card for card in map(own.get, [card.id for card in cards]) if card is not None]
+        cases = cases_of(wanted)
         app = App(there, catalog=catalog_for(own, cases))
+        pauses = {name: runtime.schedule.first_s for name, runtime in app.runtimes.items()}
+        cases = tuple(sorted(cases, key=lambda case: -pauses.get(case.route.provider, 0.0)))
         for name, runtime in app.runtimes.items():
             if name != LOCAL:
                 runtime.schedule = SOON
         await app.start()
         stack.push_async_callback(app.stop)
-        found = Rehearsal(app, tuple(emulators.values()), library, cases)
+        found = Rehearsal(
+            app, tuple(emulators.values()), library, cases, [card for card in wanted if card.status == "retired"]
+        )
         await found.begin()
         yield found
 
@@ -189,6 +235,7 @@ def emulated(
         plain = Settings(
             data_dir=folder, cards_dir=settings.cards_dir, margin_bps=settings.margin_bps, local=settings.local,
             credit_micro=settings.credit_micro, prices=settings.prices,
+            engine=EngineSettings(worker_processes=os.cpu_count() or 1),
             security=SecuritySettings(allowed_private_hosts=[library.url.partition("://")[2]]),
         )  # fmt: skip
     providers = dict(plain.providers)

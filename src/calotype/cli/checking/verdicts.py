@@ -110,7 +110,7 @@ def _faults(case: Case, view: JobView, pricing: Pricing, detail: str) -> Iterato
     if not on_the_rate_card(made, {rate.price_micro for rate in rates(card, case.route, pricing)}):
         yield "the rate card shows another price than the quote"
     if job.attempt != 1:
-        yield f"it took {job.attempt} attempts"
+        yield f"it took {job.attempt} attempts ({detail})"
 
 
 def _faults_of_output(card: Card, view: JobView, wanted: int) -> Iterator[str]:

@@ -28,6 +28,8 @@ LOST_SILENT_S = 60.0
 AGAIN_S = 2.0
 """When a worker that said nothing is asked again."""
 AVOIDED = 1_000
+UNBOUND = 100_000
+"""The bound of a fleet without workers: nothing is begun there, so claims need not count."""
 
 
 class Backing(Struct, frozen=True):
@@ -61,7 +63,7 @@ class FleetRuntime(Runtime):
         self.clock = backing.clock
         self.fleet = Fleet(name, tongue, backing.db, backing.clock, backing.keyring)
         self.fleet.changed = self._resized
-        self.max_in_progress = 1
+        self.max_in_progress = UNBOUND
         self._scratch_dir = backing.scratch_dir
         self._avoid: dict[str, set[str]] = {}
         self._redone: Counter[str] = Counter()
@@ -88,7 +90,7 @@ class FleetRuntime(Runtime):
         await self.fleet.close()
 
     def _resized(self) -> None:
-        self.max_in_progress = self.fleet.most
+        self.max_in_progress = self.fleet.most if self.fleet.members else UNBOUND
 
     # -- what kinds build on ------------------------------------------------------------------------------------------
 

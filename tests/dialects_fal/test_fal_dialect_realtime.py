@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 from fal_caller import Fal
-from fal_session import keyed, wait_for
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from fal_session import keyed, wait_for
 from house_fixtures import PRICE_MICRO
 from running import Account, House
 from upstream import PICTURE, Upstream, error

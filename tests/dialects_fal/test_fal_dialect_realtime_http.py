@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fal_session import wait_for
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from fal_session import wait_for
 from house_fixtures import PRICE_MICRO
 from running import Account, House
 from upstream import Upstream

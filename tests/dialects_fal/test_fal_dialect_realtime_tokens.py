@@ -5,12 +5,12 @@ import time
 import httpx2
 import pytest
 from fal_caller import MODEL, Fal
-from fal_session import keyed, opened, token
 from websockets.exceptions import InvalidStatus
 
 from calotype.dialects.fal.tickets import Tickets
 from calotype.dialects.fal.tokens import Pass, _encode
 from calotype.kernel.clock import SystemClock
+from fal_session import keyed, opened, token
 from house_fixtures import PRICE_MICRO
 from running import Account, House
 from upstream import Upstream

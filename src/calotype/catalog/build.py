@@ -148,6 +148,7 @@ def _route(file: CardFile, written: RouteFile, provider: str, settings: Provider
         key_classes=classes,
         needs=written.needs,
         streams=kind not in STREAMS_BY_CARD if written.streams is None else written.streams,
+        realtime=written.realtime,
     )
 
 

@@ -38,7 +38,8 @@ class Route(Struct, frozen=True):
     `example_cost_micro` and `example_micro` are the upstream cost and the retail price of the card's example, by which
     routes and models are put in order. `needs` names what must be on this machine beside the provider, as
     `weights:<id>`, `package:<module>` or `pipeline:<name>`.
-    `streams` says that a caller who listens may be shown pieces of the result as they come.
+    `streams` says that a caller who listens may be shown pieces of the result as they come, `realtime` that frames of a
+    session go over a WebSocket to the upstream.
     """
 
     provider: str
@@ -53,6 +54,7 @@ class Route(Struct, frozen=True):
     phi: Declaration | None = None
     key_classes: frozenset[KeyClass] = frozenset({KeyClass.PAID, KeyClass.UNLIMITED})
     streams: bool = True
+    realtime: bool = False
     needs: tuple[str, ...] = ()
     priced: bool = False
     example_cost_micro: int = 0

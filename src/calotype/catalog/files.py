@@ -47,6 +47,8 @@ class RouteFile(Struct, frozen=True, forbid_unknown_fields=True):
     key_classes: list[KeyClass] | None = None
     streams: bool | None = None
     """Whether this model shows pieces of its result while it works, where not every model of the provider can."""
+    realtime: bool = False
+    """Whether this model takes frames over a WebSocket at the provider."""
     cost: AnyRule | None = None
     cost_source: str = "unknown"
 

@@ -17,6 +17,7 @@ from yarl import URL
 
 from calotype.http.guard import Guard
 from calotype.http.sinks import FileSink, MemorySink, Sink
+from calotype.http.sockets import PING_S, Line, Lines
 from calotype.http.wire import ConnectFailedError, Wire
 from calotype.kernel.steps import AnswerTooLarge, FileRef, HttpRequest, HttpResponse, MaybeSent, NotSent, Part
 
@@ -104,6 +105,7 @@ class Upstream:
         self._guard = guard
         self._ssl = ssl
         self._session: aiohttp.ClientSession | None = None
+        self.lines = Lines()
         self._wire = Wire(pool_size=pool_size, keepalive_s=keepalive_s, headers=self._headers)
         self._short = guard is None and ssl is True
 
@@ -158,9 +160,25 @@ class Upstream:
             response.close()
             phase.close()
 
+    async def dial(self, request: HttpRequest) -> Line | HttpResponse:
+        """Open a WebSocket, or return what its handshake was answered; any failure of it is NotSent."""
+        phase = _Phase()
+        _phase.set(phase)
+        try:
+            async with asyncio.timeout(request.total_timeout_s):
+                socket = await (self._session or self._open()).ws_connect(
+                    _url(request.url), headers=request.headers, max_msg_size=request.max_bytes, heartbeat=PING_S
+                )
+        except aiohttp.WSServerHandshakeError as error:
+            return HttpResponse(error.status)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise NotSent(_sentence(self.name, error, sent=False)) from None
+        return Line(socket)
+
     async def close(self) -> None:
         """Close every connection."""
         self._wire.close()
+        await self.lines.close()
         if self._session is not None:
             session, self._session = self._session, None
             await session.close()

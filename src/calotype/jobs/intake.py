@@ -43,7 +43,8 @@ class Ask(Struct, frozen=True):
     meaning for: one the model does not take is dropped with a warning, any other unknown field is refused. `wants` is
     the dialect's own note to itself; `wants["inline"]` asks for the outputs' bytes in the answer. `listen` asks for the
     pieces of the result as they come (`Engine.follow`). `wants["fleeting"]` asks not to store the outputs, whose bytes
-    are answered directly, while the caller waits for them in this process.
+    are answered directly, while the caller waits for them in this process; `wants["session"]` names the realtime
+    session that it is a frame of.
     """
 
     generation: Generation
@@ -221,7 +222,8 @@ def _frozen(route: Route) -> FrozenRoute:
     known = _frozen_routes.get(id(route))
     if known is None or known[0] is not route:
         frozen = FrozenRoute(
-            route.provider, route.upstream, fields=route.fields, constants=route.constants, streams=route.streams
+            route.provider, route.upstream, fields=route.fields, constants=route.constants, streams=route.streams,
+            realtime=route.realtime,
         )
         known = _frozen_routes[id(route)] = (route, frozen)
     return known[1]

@@ -182,6 +182,7 @@ class Stepper:
             upstream_model=route.upstream, input=route.upstream_fields(fields), outputs=job.plan.quote.outputs,
             files={route.fields.get(name, name): refs for name, refs in files.items()}, data_class=job.data_class,
             stream=route.streams and self._feed.listened(job.id),
+            session=job.plan.wants.get("session") if route.realtime else None,
             callback_url=None if job.data_class is DataClass.PHI else self._callback_url(runtime, job.id, attempt),
         )  # fmt: skip
 

@@ -22,6 +22,7 @@ class FrozenRoute(Struct, frozen=True):
     fields: dict[str, str] = {}
     constants: dict[str, Any] = {}
     streams: bool = True
+    realtime: bool = False
 
     def upstream_fields(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Return the input in the upstream's field names, constants included."""

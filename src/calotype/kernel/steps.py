@@ -131,7 +131,41 @@ class Emit(Struct, frozen=True):
     delta: Delta
 
 
-Step = HttpRequest | Wait | Parallel | Listen | Next | Emit
+class Dial(Struct, frozen=True):
+    """Take a WebSocket: the one that an earlier conversation kept under this name, or with a request a new one.
+
+    Answered by an `HttpResponse`: 101 with an open WebSocket, 404 where none is kept, and whatever else a handshake was
+    answered. There is one in a conversation; at its end it is closed unless it is kept (`Keep`).
+    """
+
+    name: str
+    request: HttpRequest | None = None
+
+
+class Say(Struct, frozen=True):
+    """Send a message over the WebSocket; `commits` as in `HttpRequest`.
+
+    A connection that is gone throws `MaybeSent`.
+    """
+
+    message: str | bytes
+    commits: bool = False
+
+
+class Hear(Struct, frozen=True):
+    """Wait for the next message of the WebSocket; with `wait_s` 0 None where none has come.
+
+    A connection that is gone, or silent for so long, throws `MaybeSent`.
+    """
+
+    wait_s: float
+
+
+class Keep(Struct, frozen=True):
+    """Keep the WebSocket for the next conversation that takes it by its name; in this one it is over."""
+
+
+Step = HttpRequest | Wait | Parallel | Listen | Next | Emit | Dial | Say | Hear | Keep
 Steps = Generator[Step, Any, T]
 
 

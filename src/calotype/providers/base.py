@@ -52,8 +52,9 @@ class Call(Struct, frozen=True):
 
     `token` is the same for every re-send of this attempt and for no other. `files` holds the input's media, by field,
     for providers that take files. `outputs` is how many files are expected. `stream` says that somebody listens to the
-    pieces of the result (`Emit`). `callback_url` is an address of ours where the upstream may say that it is done, None
-    where this server has none that the upstream could reach; it names this attempt and is good for nothing else.
+    pieces of the result (`Emit`), `session` names the realtime session that it is a frame of, where the upstream serves
+    such sessions. `callback_url` is an address of ours where the upstream may say that it is done, None where this
+    server has none that the upstream could reach; it names this attempt and is good for nothing else.
     """
 
     job_id: str
@@ -66,6 +67,7 @@ class Call(Struct, frozen=True):
     files: dict[str, tuple[FileRef, ...]] = {}
     data_class: DataClass = DataClass.GENERAL
     stream: bool = False
+    session: str | None = None
     callback_url: str | None = None
 
 

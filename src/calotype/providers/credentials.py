@@ -54,7 +54,8 @@ class Ring:
     """The credentials of one provider instance.
 
     A provider that can find out what became of a call (`Idempotency`) gets every sending of one attempt through the
-    same credential; all others take turns. A job's later requests use the credential that its submit used.
+    same credential, and so does any provider the frames of one session; all others take turns. A job's later requests
+    use the credential that its submit used.
     """
 
     def __init__(
@@ -78,6 +79,10 @@ class Ring:
         if self._all[0].adapter.idempotency is not Idempotency.NONE:
             fixed = self._all[zlib.crc32(call.token.encode()) % len(self._all)]
             return fixed if not fixed.resting else self._resting(fixed)
+        if call.session is not None:
+            usual = self._all[zlib.crc32(call.session.encode()) % len(self._all)]
+            if not usual.resting:
+                return usual
         for n in range(len(self._all)):
             one = self._all[(self._turn + n) % len(self._all)]
             if not one.resting:

@@ -9,18 +9,23 @@ from msgspec.structs import replace
 
 from calotype.http import Upstream
 from calotype.http.events import server_events
+from calotype.http.sockets import Broken, Line
 from calotype.kernel import points
 from calotype.kernel.outcome import Delta, Failed, FailedKind, Outcome, Pending
 from calotype.kernel.steps import (
     AnswerTooLarge,
+    Dial,
     Emit,
+    Hear,
     HttpRequest,
     HttpResponse,
+    Keep,
     Listen,
     MaybeSent,
     Next,
     NotSent,
     Parallel,
+    Say,
     ServerEvent,
     Step,
     Steps,
@@ -32,6 +37,8 @@ from calotype.providers.credentials import Ring
 
 T = TypeVar("T")
 
+SWITCHED = 101
+_CUT = "the WebSocket was closed, or silent for too long"
 MAX_STEPS = 50
 MAX_WAIT_S = 60.0
 ON_ITS_WAY_S = 0.25
@@ -84,7 +91,7 @@ async def drive(
 
 def _commits(step: Step) -> bool:
     match step:
-        case HttpRequest(commits=commits) | Listen(request=HttpRequest(commits=commits)):
+        case HttpRequest(commits=commits) | Listen(request=HttpRequest(commits=commits)) | Say(commits=commits):
             return commits
         case Parallel(requests=requests):
             return any(request.commits for request in requests)
@@ -100,12 +107,15 @@ class _Exchanges:
         self._on_delta = on_delta
         self._open = AsyncExitStack()
         self._events: AsyncIterator[ServerEvent] | None = None
+        self._line: Line | None = None
+        self._line_name = ""
 
     async def __aenter__(self) -> "_Exchanges":
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._open.aclose()
+        self._hang_up()
 
     async def perform(self, step: Step, *, commits: bool) -> Any:
         """Do one step; reading an open stream and showing a piece of it count as none."""
@@ -114,6 +124,11 @@ class _Exchanges:
                 return None if self._events is None else await anext(self._events, None)
             case Emit(delta=delta):
                 self._on_delta(delta)
+                return None
+            case Hear(wait_s=wait_s):
+                return await self._heard(wait_s)
+            case Keep():
+                self._keep()
                 return None
             case _:
                 self.count += 1
@@ -135,7 +150,51 @@ class _Exchanges:
                 return tuple(await asyncio.gather(*(perform(request) for request in requests)))
             case Wait(seconds=seconds):
                 await asyncio.sleep(min(seconds, MAX_WAIT_S))
+            case Dial(name=name, request=wanted):
+                return await self._dial(name, wanted)
+            case Say(message=message):
+                await self._say(message)
         return None
+
+    # -- a WebSocket ---------------------------------------------------------------------------------------------------
+
+    async def _dial(self, name: str, request: HttpRequest | None) -> HttpResponse:
+        self._hang_up()
+        self._line_name = name
+        if request is None:
+            self._line = self._upstream.lines.take(name)
+            return HttpResponse(404 if self._line is None else SWITCHED)
+        found = await self._upstream.dial(request)
+        if isinstance(found, HttpResponse):
+            return found
+        self._line = found
+        return HttpResponse(SWITCHED)
+
+    async def _say(self, message: str | bytes) -> None:
+        try:
+            await self._on_line().say(message)
+        except Broken:
+            raise MaybeSent(f"{self._upstream.name}: {_CUT}") from None
+
+    async def _heard(self, wait_s: float) -> str | bytes | None:
+        try:
+            return await self._on_line().hear(wait_s)
+        except Broken:
+            raise MaybeSent(f"{self._upstream.name}: {_CUT}") from None
+
+    def _keep(self) -> None:
+        line, self._line = self._on_line(), None
+        self._upstream.lines.keep(self._line_name, line)
+
+    def _hang_up(self) -> None:
+        if self._line is not None:
+            line, self._line = self._line, None
+            self._upstream.lines.let_go(line)
+
+    def _on_line(self) -> Line:
+        if self._line is None:
+            raise RuntimeError("an adapter uses a WebSocket that it has not taken")
+        return self._line
 
     async def _each(self, request: HttpRequest) -> HttpResponse | TransportError:
         try:

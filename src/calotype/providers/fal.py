@@ -19,11 +19,13 @@ from calotype.kernel.outcome import Failed, FailedKind, Outcome, Pending, Succee
 from calotype.kernel.steps import FileRef, HttpRequest, HttpResponse, Parallel, Steps, TransportError
 from calotype.providers.answers import immediately, retry_after_s
 from calotype.providers.base import Call, Check, Handle, Idempotency, MediaInputs, PollSchedule, Provider
+from calotype.providers.credentials import mark_of
 from calotype.providers.fal_account import account
 from calotype.providers.fal_answers import FAILURES, REFUSALS, delivered, failed, speaks, typed
 from calotype.providers.fal_callbacks import keys_of, plausible, proven
 from calotype.providers.fal_calls import BASE_URL, UNTAKEN, bases, key_hosts, may_upload, run_base, upstream_input
 from calotype.providers.fal_chat import answered, ignored, prompted
+from calotype.providers.fal_realtime import framed, token_request
 from calotype.providers.fal_streams import streamed
 from calotype.settings import ProviderSettings
 
@@ -94,6 +96,8 @@ class Fal(Provider):
             if isinstance(uploaded, Failed):
                 return uploaded
             fields |= uploaded
+        if call.session is not None:
+            return (yield from self._frame(call, fields))
         if call.stream:
             return (yield from streamed(self._streaming(call, fields), call, self._key))
         started_ms = self._clock.now_ms()
@@ -132,6 +136,15 @@ class Fal(Provider):
         return msgspec.structs.replace(
             queued, url=url, headers=headers, total_timeout_s=longest_s, max_bytes=MAX_STREAM_BYTES
         )
+
+    def _frame(self, call: Call, fields: dict[str, Any]) -> Steps[Outcome]:
+        """Return the conversation of one frame; its files come inside the answer (§6.3)."""
+        if call.operation in _INLINE:
+            fields["sync_mode"] = True
+        token = token_request(f"{self._rest}/tokens/", call.upstream_model, self._authorized())
+        address = f"{run_base(self._queue).replace('http', 'ws', 1)}/{call.upstream_model}/realtime"
+        name = f"{call.session}/{call.upstream_model}/{mark_of(self._key)}"
+        return framed(name, token, address, fields, self._key, self._settings.read_timeout_s)
 
     def _accepted(self, call: Call, answer: HttpResponse) -> Outcome:
         body = answer.json()

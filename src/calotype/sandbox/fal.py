@@ -1,4 +1,4 @@
-"""fal.ai as its clients see it (`wire/fal.md`): queue, run, storage, prices and signed webhooks, on one port.
+"""fal.ai as its clients see it (`wire/fal.md`): queue, run, realtime, storage, prices, signed webhooks, on one port.
 
 The services are prefixes of the port (`/queue`, `/run`, `/rest`, `/cdn`, `/platform`) and answer to fal's host names
 too. A request is IN_QUEUE at the first look, IN_PROGRESS until it was looked at `polls` times, then COMPLETED; with
@@ -17,12 +17,13 @@ from urllib.parse import urlsplit
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute
 
 from calotype.kernel.ids import uuid7
 from calotype.sandbox.base import Emulator, reply
 from calotype.sandbox.fal_endpoints import prices_of
 from calotype.sandbox.fal_models import Ending, ending_of, model_error, platform_error
+from calotype.sandbox.fal_realtime import Realtime
 from calotype.sandbox.fal_storage import Storage, key_refusal, origin
 from calotype.sandbox.fal_webhooks import Webhooks
 from calotype.sandbox.fal_work import ID_HEADER, Work, log_line, urls_of
@@ -37,20 +38,22 @@ class Fal(Emulator):
     """The whole of fal on one port."""
 
     name = "fal"
+    websockets = True
     hosts: ClassVar = {
         "queue.fal.run": "/queue", "fal.run": "/run", "rest.fal.ai": "/rest", "rest.alpha.fal.ai": "/rest",
         "v3.fal.media": "/cdn", "api.fal.ai": "/platform",
     }  # fmt: skip
-    defaults: ClassVar = {"polls": 2, "work_s": 0, "queue_s": 0, "strict": 0}
+    defaults: ClassVar = {"polls": 2, "work_s": 0, "queue_s": 0, "strict": 0, "realtime_idle_s": 60}
 
     def __init__(self) -> None:
         self.works: dict[str, Work] = {}
         self.webhooks = Webhooks()
         self.storage = Storage(self)
+        self.realtime = Realtime(self, self._kept)
         self._tasks: set[asyncio.Task[None]] = set()
         super().__init__()
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[BaseRoute]:
         """Return every address."""
         request = "/queue/{endpoint:path}/requests/{id}"
         return [
@@ -63,7 +66,7 @@ class Fal(Emulator):
             self.route("/run/{endpoint:path}/stream", "submit", self._stream),
             self.route("/run/{endpoint:path}", "submit", self._run),
             *self.storage.routes(),
-            self.route("/rest/tokens", "tokens", self._realtime_token),
+            *self.realtime.routes(),
             self.route("/rest/.well-known/jwks.json", "keys", self._jwks, "GET"),
             self.route("/platform/v1/models/pricing", "platform", self._pricing, "GET"),
             self.route("/platform/v1/account/billing", "platform", self._billing, "GET"),
@@ -98,13 +101,15 @@ class Fal(Emulator):
 
     def state(self) -> dict[str, Any]:
         """Tell how many requests were taken and what became of webhooks."""
-        return {"requests": list(self.works), "files": len(self.storage.files), "webhooks": self.webhooks.sent}
+        return {"requests": list(self.works), "files": len(self.storage.files), "webhooks": self.webhooks.sent,
+                "sessions": self.realtime.opened}  # fmt: skip
 
     def reset(self) -> None:
         """Forget requests and files too."""
         super().reset()
         self.works.clear()
         self.storage.files.clear()
+        self.realtime.reset()
         self.webhooks.sent.clear()
 
     # -- queue (§5) ---------------------------------------------------------------------------------------------------
@@ -197,9 +202,6 @@ class Fal(Emulator):
 
     # -- around it ----------------------------------------------------------------------------------------------------
 
-    async def _realtime_token(self, request: Request) -> Response:
-        return key_refusal(request) or reply("eyJhbGciOiJub25lIn0.e30.sandbox")
-
     async def _jwks(self, request: Request) -> Response:  # noqa: ARG002
         return reply(self.webhooks.jwks())
 
@@ -288,6 +290,9 @@ class Fal(Emulator):
 
     def _keep(self, work: Work, body: bytes, content_type: str, name: str) -> str:
         return f"{work.cdn}/{self.storage.put(body, content_type, f'{work.id[-12:]}_{name}')}"
+
+    def _kept(self, body: bytes, content_type: str, name: str) -> str:
+        return f"{self.url}/cdn/{self.storage.put(body, content_type, name)}"
 
     def _known(self, url: str) -> bool:
         """Say whether an input can be fetched: files of ours by name, other addresses are taken on trust."""

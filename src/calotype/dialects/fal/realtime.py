@@ -98,6 +98,7 @@ class Session:
         self._most_bytes = desk.door.limits.max_body_bytes
         self._dropped = 0
         self._news = asyncio.Event()
+        self._ident = uuid7()
         self._warned: set[str] = set()
 
     async def run(self) -> None:
@@ -191,7 +192,7 @@ class Session:
         named = given.pop("request_id", None) if "request_id" not in self._card.fields else None
         ask = await asked(desk, x, self._caller, self._endpoint, given, body, at_once=True)
         context = msgspec.structs.replace(ask.context, idempotency_key=None, webhook=None)
-        wants = {**ask.wants, "inline": True, "fleeting": True}
+        wants = {**ask.wants, "inline": True, "fleeting": True, "session": self._ident}
         return msgspec.structs.replace(ask, context=context, wants=wants), named if isinstance(named, str) else None
 
     async def _see(self, x: FalExchange, ticket: Ticket, ask: Ask, named: str | None, *, binary: bool) -> None:

@@ -116,7 +116,7 @@ class Realtime:
         fault = fault_in(words)
         url = socket.url
         self._emulator.submits.append(
-            Submit("FRAME", url.path, url.query, dict(socket.headers), body, time.monotonic(), fault)
+            Submit("FRAME", url.path, url.query, dict(socket.headers), body, time.monotonic())
         )
         await asyncio.sleep(fault.latency)
         if fault.hang:

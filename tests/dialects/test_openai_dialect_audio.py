@@ -144,7 +144,7 @@ def test_the_long_form_tells_times_with_every_field_that_clients_want(kit: Kit) 
         "id", "seek", "start", "end", "text", "tokens", "temperature", "avg_logprob", "compression_ratio",
         "no_speech_prob",
     }  # fmt: skip
-    form = {"response_format": "verbose_json", "timestamp_granularities[]": ["word"]}
+    form: dict[str, Any] = {"response_format": "verbose_json", "timestamp_granularities[]": ["word"]}
     words = hear(kit, **form).json()
     assert [one["word"] for one in words["words"]] == SPOKEN.split() and "segments" not in words
     form["timestamp_granularities[]"] = ["word", "segment"]
@@ -211,7 +211,8 @@ def test_a_recording_is_required_and_its_address_public(kit: Kit, body: dict[str
 
 
 def test_a_known_field_without_effect_is_a_warning(kit: Kit) -> None:
-    answer = hear(kit, **{"chunking_strategy": "auto", "include[]": ["logprobs"]})
+    form: dict[str, Any] = {"chunking_strategy": "auto", "include[]": ["logprobs"]}
+    answer = hear(kit, **form)
     assert answer.status_code == 200
     assert {one.split()[0] for one in answer.json()["warnings"]} == {"chunking_strategy", "include"}
     assert json.loads(answer.headers["x-calotype-warnings"]) == answer.json()["warnings"]

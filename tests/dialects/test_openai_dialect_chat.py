@@ -7,8 +7,10 @@ import openai
 import pytest
 from openai_kit import IN_MICRO, OUT_MICRO, Kit, picture, refused
 
-TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
-HI = [{"role": "user", "content": "hi"}]
+from calotype.dialects.openai.hooks import status_object
+
+TOOL: Any = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+HI: Any = [{"role": "user", "content": "hi"}]
 
 
 def test_an_answer_has_everything_that_clients_read(kit: Kit) -> None:
@@ -34,7 +36,7 @@ def test_an_answer_has_everything_that_clients_read(kit: Kit) -> None:
 @pytest.mark.client
 def test_the_python_package_reads_answers_tools_and_thoughts(kit: Kit) -> None:
     answer = kit.client.chat.completions.create(
-        model="test/chat", messages=[{"role": "user", "content": "look @tool @reasoning"}], tools=[TOOL],  # type: ignore[list-item]
+        model="test/chat", messages=[{"role": "user", "content": "look @tool @reasoning"}], tools=[TOOL],
         tool_choice="auto", max_completion_tokens=200,
     )  # fmt: skip
     (choice,) = answer.choices
@@ -50,10 +52,9 @@ def test_the_python_package_reads_answers_tools_and_thoughts(kit: Kit) -> None:
 @pytest.mark.client
 def test_an_answer_can_be_sent_back_as_it_came(kit: Kit) -> None:
     asked: list[Any] = [{"role": "user", "content": "look @tool"}]
-    first = kit.client.chat.completions.create(model="test/chat", messages=asked, tools=[TOOL])  # type: ignore[list-item]
-    message = first.choices[0].message
-    assert message.tool_calls is not None
-    told = {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": "a fox"}
+    first = kit.client.chat.completions.create(model="test/chat", messages=asked, tools=[TOOL])
+    message: Any = first.choices[0].message
+    told: Any = {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": "a fox"}
     second = kit.client.chat.completions.create(model="test/chat", messages=[*asked, message, told])
     assert second.choices[0].message.content == "You said: a fox"
     sent = kit.upstream.submits[1].json()["messages"][1]
@@ -63,7 +64,7 @@ def test_an_answer_can_be_sent_back_as_it_came(kit: Kit) -> None:
 @pytest.mark.client
 async def test_the_asynchronous_client_does_the_same(kit: Kit) -> None:
     async with kit.asynchronous() as client:
-        answer = await client.chat.completions.create(model="test/chat", messages=HI)  # type: ignore[arg-type]
+        answer = await client.chat.completions.create(model="test/chat", messages=HI)
     assert answer.choices[0].message.content == "You said: hi"
 
 
@@ -224,3 +225,11 @@ def test_what_is_not_offered_is_refused_clearly(kit: Kit) -> None:
 def test_what_is_not_offered_is_not_told_to_strangers(kit: Kit, path: str) -> None:
     answer = kit.http.post(path, json={}, headers={"authorization": "Bearer nobody"})
     assert answer.status_code == 401
+
+
+def test_the_end_of_a_chat_is_announced_with_what_was_said(kit: Kit) -> None:
+    ident = kit.chat("hi").headers["x-calotype-job-id"]
+    view = kit.house.ask(kit.house.app.engine.get(ident, kit.account.org.id))
+    told = status_object(view, str)
+    assert (told["object"], told["status"], told["data"]) == ("chat.generation", "completed", [])
+    assert told["result"]["choices"][0]["message"]["content"] == "You said: hi"

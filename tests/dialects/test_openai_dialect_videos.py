@@ -42,13 +42,13 @@ def filming(google: GoogleEmulator, tmp_path_factory: pytest.TempPathFactory) ->
             yield one
 
 
-def film(client: openai.OpenAI, model: str = "local/sketch-video", seconds: str = "1") -> str:
+def film(client: openai.OpenAI, model: str = "local/sketch-video", seconds: Any = "1") -> str:
     made = client.videos.create_and_poll(
         model=model,
         prompt="waves",
         seconds=seconds,
         poll_interval_ms=20,
-        **SMALL.get(model, {}),  # type: ignore[arg-type]
+        **SMALL.get(model, {}),
     )
     assert made.status == "completed", made
     return made.id

@@ -6,9 +6,9 @@ import time
 from calotype.dialects.fal.answers import tell, tell_end
 from calotype.dialects.fal.asks import ask_of
 from calotype.dialects.fal.desk import Desk, FalExchange
-from calotype.dialects.fal.events import hung_up
 from calotype.dialects.fal.outputs import output_of
 from calotype.dialects.fal.starts import watch_start
+from calotype.dialects.sse import hung_up
 from calotype.jobs.intake import Ask, Ticket
 from calotype.jobs.types import JobView
 from calotype.kernel.job import JobState

@@ -7,9 +7,9 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from calotype.dialects.door import Receive
 from calotype.dialects.fal.answers import standing
 from calotype.dialects.fal.desk import Desk, FalExchange
+from calotype.dialects.sse import hung_up
 from calotype.jobs.types import JobView
 from calotype.kernel.ids import JobId, OrgId
 
@@ -72,9 +72,3 @@ async def looks(desk: Desk, job_id: JobId, org_id: OrgId, gone: "asyncio.Task[No
             await asyncio.wait((changed, gone), timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             desk.bus.unsubscribe(job_id, changed)
-
-
-async def hung_up(receive: Receive) -> None:
-    """Return when the caller has hung up."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

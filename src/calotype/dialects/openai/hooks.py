@@ -3,8 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from calotype.dialects.openai.answers import error_object
+from calotype.dialects.openai.chat_words import completion
+from calotype.dialects.openai.embeddings import encode as vectors
 from calotype.dialects.openai.images import UrlOf
+from calotype.dialects.openai.transcripts import encode as transcript
 from calotype.dialects.openai.video_calls import is_video
 from calotype.dialects.openai.videos import STATUS, video_object
 from calotype.jobs.types import JobView
@@ -25,6 +30,14 @@ def renderer(urls: Callable[[], UrlOf]) -> Callable[[JobView], dict[str, Any]]:
         return status_object(view, urls())
 
     return render
+
+
+RESULTS: dict[Operation, Callable[[JobView], bytes]] = {
+    Operation.CHAT: completion,
+    Operation.EMBEDDINGS: lambda view: vectors(view, as_text=False),
+    Operation.TRANSCRIPTION: lambda view: transcript(view, "json")[1],
+}
+"""What a job made that is no file, as the call that waited for it would have answered."""
 
 
 def status_object(view: JobView, url_of: UrlOf) -> dict[str, Any]:
@@ -53,6 +66,9 @@ def status_object(view: JobView, url_of: UrlOf) -> dict[str, Any]:
         "data": data,
         "error": error,
     }
+    write = RESULTS.get(job.operation)
+    if write is not None and job.state is JobState.SUCCEEDED:
+        body["result"] = msgspec.json.decode(write(view))
     if job.plan.label is not None:
         body["label"] = job.plan.label
     if view.warnings:

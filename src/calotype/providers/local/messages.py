@@ -53,7 +53,7 @@ class ProgressCallback(Protocol):
 class ShowCallback(Protocol):
     """How a function of a worker shows a piece of what it makes, to a caller who listens."""
 
-    def __call__(self, piece: Delta) -> None:
+    def __call__(self, piece: Delta, /) -> None:
         """Take a piece."""
         ...
 

@@ -98,6 +98,11 @@ def test_an_operation_gets_the_files_it_is_about_and_no_others() -> None:
     assert hosted({"a": [f"{SAMPLES}x.png"], "b": 1}, "http://h") == {"a": ["http://h/x.png"], "b": 1}
 
 
+def test_files_that_are_elsewhere_are_not_asked_for() -> None:
+    card = replace(CATALOG.find("wan"), example={"prompt": "x", "image_url": "https://pictures.example.org/a.webp"})
+    assert input_for(card, Operation.IMAGE_TO_VIDEO)["image_url"] == f"{SAMPLES}picture.png"
+
+
 def test_work_of_this_machine_is_kept_short() -> None:
     sketch = CATALOG.find("local/sketch-video")
     fields = input_for(sketch, Operation.TEXT_TO_VIDEO, brief=True)

@@ -17,7 +17,11 @@ SOURCES = {
     Operation.IMAGE_TO_IMAGE: "image", Operation.IMAGE_TO_VIDEO: "image", Operation.VIDEO_TO_VIDEO: "video",
 }  # fmt: skip
 """The kind of file without which an operation is another one."""
-NAMES = {"image": "picture.png", "video": "film.mp4"}
+NAMES = {
+    "image": "picture.png", "video": "film.mp4", "audio": "speech.mp3", "document": "report.pdf",
+    "archive": "pictures.zip",
+}  # fmt: skip
+"""A sample of each kind of file."""
 LENGTHS = ("seconds", "duration")
 FEW_TOKENS = 8
 
@@ -80,9 +84,12 @@ def catalog_for(catalog: Catalog, cases: Iterable[Case]) -> Catalog:
 
 
 def input_for(card: Card, operation: Operation, *, brief: bool = False) -> dict[str, Any]:
-    """Return the card's example as an input for one of its operations; `brief` asks for as little work as it can."""
-    fields = dict(card.example)
+    """Return the card's example as an input for one of its operations, its files samples of this machine.
+
+    `brief` asks for as little work as it can.
+    """
     media = card.media_fields
+    fields = {name: _sampled(value, media[name]) if name in media else value for name, value in card.example.items()}
     source = SOURCES.get(operation, "")
     name = next((name for name, kind in media.items() if kind == source), None)
     if name is not None and not any(media.get(given) == source for given in fields):
@@ -105,6 +112,14 @@ def hosted(value: Any, base_url: str) -> Any:
     if isinstance(value, dict):
         return {name: hosted(item, base_url) for name, item in value.items()}
     return value
+
+
+def _sampled(value: Any, kind: str) -> Any:
+    """Return a sample in the place of a file that is somewhere else."""
+    if isinstance(value, list):
+        return [_sampled(item, kind) for item in value]
+    elsewhere = isinstance(value, str) and value.startswith(("http://", "https://")) and not value.startswith(SAMPLES)
+    return SAMPLES + NAMES.get(kind, NAMES["image"]) if elsewhere else value
 
 
 def _brief(card: Card, fields: dict[str, Any]) -> dict[str, Any]:

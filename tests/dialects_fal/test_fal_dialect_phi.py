@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from fal_caller import Fal
 
+from fal_session import keyed
 from house_fixtures import settings_for
 from running import House, running
 from upstream import Upstream
@@ -52,3 +53,13 @@ def test_everything_else_is_refused_in_this_dialects_words(caller: Fal, upstream
         assert (answer.status_code, answer.json()["error_type"]) == (403, "phi_blocked")
         assert "response_format" not in answer.text
     assert not upstream.seen
+
+
+def test_a_frame_of_a_session_leaves_no_payload_either(caller: Fal, agreed: House) -> None:
+    key = caller.auth["authorization"].removeprefix("Key ")
+    with keyed(agreed, key, **{"x-phi": "true"}) as session:
+        answer = session.ask(prompt="a chest x-ray, lateral")
+    assert answer["images"][0]["content"] and answer["prompt"] == ""
+    ident = answer["request_id"]
+    assert agreed.rows("SELECT input, data_class FROM job WHERE id = :id", id=ident) == [(None, "phi")]
+    assert agreed.rows("SELECT COUNT(*) FROM artifact WHERE job_id = :id", id=ident) == [(0,)]

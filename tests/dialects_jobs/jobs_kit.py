@@ -1,5 +1,6 @@
 """A server whose providers are emulators, and a caller of its jobs API."""
 
+import asyncio
 import base64
 from collections.abc import Iterator
 from decimal import Decimal
@@ -10,8 +11,10 @@ import httpx2
 import msgspec
 import pytest
 
+from calotype.jobs.views import load_views
 from calotype.kernel.generation import KeyClass
 from calotype.kernel.ids import JobId
+from calotype.kernel.job import JobState
 from calotype.providers import kie as kie_adapter
 from calotype.providers.base import PollSchedule
 from calotype.providers.kie_rate import Turnstile
@@ -26,6 +29,8 @@ CREDIT = 30_000
 """Micro-USD."""
 CHAT_MICRO = 3_000_000
 """For a million tokens, in micro-USD: a token is a ten-thousandth of a credit."""
+FOREVER = "@polls=1000000"
+"""In a prompt: KIE goes on until it is told to finish."""
 SORA = {
     "sora2-text-to-video": "sora-2-text-to-video", "sora2-video": "sora-2-image-to-video",
     "sora2-character": "sora-2-characters",
@@ -60,6 +65,13 @@ class Emulated(msgspec.Struct):
             one.reset()
         self.kie.settings["per_window"] = 100_000
 
+    def finish(self, ending: str = "") -> None:
+        """Let what is being made at KIE end now."""
+        for task in self.kie.tasks.values():
+            task.polls = 0
+            if ending:
+                task.words[ending] = "true"
+
     @property
     def submits(self) -> int:
         return sum(len(one.submits) for one in (self.kie, self.google, self.openrouter))
@@ -67,7 +79,7 @@ class Emulated(msgspec.Struct):
     def providers(self, **more: Any) -> dict[str, Any]:
         kie = {"api_key": "kie-key-5f0c2ad1", "base_url": self.kie.url, "read_timeout_s": 5, "models": SORA, **more}
         google = {"api_key": "google-key-5f0c2ad1", "base_url": self.google.url, "read_timeout_s": 5, **more}
-        openrouter = {"api_key": "or-key-5f0c2ad1", "base_url": f"{self.openrouter.url}/api/v1", "read_timeout_s": 5}
+        openrouter = {"api_key": "sk-or-v1-5f0c2ad1", "base_url": f"{self.openrouter.url}/api/v1", "read_timeout_s": 5}
         return {"kie": kie, "google": google, "openrouter": openrouter}
 
 
@@ -130,6 +142,10 @@ class JobsUser:
         assert {"job_id", "status", "error"} <= set(body) and body["job_id"] == ident
         return body
 
+    def begun(self, ident: str) -> None:
+        """Wait until the upstream has taken a job."""
+        self.house.ask(_begun(self.house, JobId(ident)))
+
     def words(self, status_path: str, ident: str, last: str) -> list[str]:
         """Look at a job until it says `last`; return the words that were seen, each once, in order."""
         seen: list[str] = []
@@ -152,6 +168,19 @@ class JobsUser:
 
     def fetched(self, url: str) -> bytes:
         return self.http.get(url).raise_for_status().content
+
+
+async def _begun(house: House, job_id: JobId) -> None:
+    app = house.app
+    while True:
+        changed = app.bus.subscribe(job_id)
+        try:
+            view = (await app.db.read(lambda tx: load_views(tx, [job_id])))[job_id]
+            if view.state not in (JobState.QUEUED, JobState.SUBMITTING):
+                return
+            await asyncio.wait((changed,), timeout=5)
+        finally:
+            app.bus.unsubscribe(job_id, changed)
 
 
 def refused(answer: httpx2.Response, status: int, said: str = "", field: str | None = None) -> Any:

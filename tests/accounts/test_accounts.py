@@ -239,3 +239,32 @@ def test_the_allow_list_takes_ids_prefixes_and_aliases(
 ) -> None:
     key = KeyRecord(KeyId("k"), OrgId("o"), "a", models=models)
     assert key.allows(model, aliases=("short",)) is allowed
+
+
+async def test_a_key_is_switched_off_and_on_again_and_other_processes_see_it(
+    accounts: Accounts, db: Database, clock: ManualClock
+) -> None:
+    record, token = await accounts.create_key(name="ci", requests_per_minute=5)
+    other = Accounts(db, clock)
+    await other.start()
+    off = await accounts.change_key(record.id, org_id=record.org_id, enabled=False, name="nightly")
+    assert (off.name, off.requests_per_minute, off.disabled_at_ms) == ("nightly", 5, clock.now_ms())
+    assert not works(accounts, token)
+    await other.refresh()
+    assert not works(other, token)
+    await accounts.change_key(record.id, org_id=record.org_id, enabled=True, requests_per_minute=7)
+    assert works(accounts, token) and accounts.lookup(token).requests_per_minute == 7  # type: ignore[union-attr]
+
+
+async def test_neither_a_revoked_key_nor_anothers_can_be_changed(accounts: Accounts) -> None:
+    record, _ = await accounts.create_key(name="ci")
+    stranger = await accounts.create_org("stranger")
+    await accounts.revoke((await accounts.create_key(name="gone"))[0].id)
+    gone = next(one for one in await accounts.list_keys() if one.name == "gone")
+    for key_id, org_id in ((record.id, stranger.id), (gone.id, gone.org_id), ("0" * 16, record.org_id)):
+        with pytest.raises(Problem) as caught:
+            await accounts.change_key(key_id, org_id=org_id, enabled=True)
+        assert caught.value.code is Code.NOT_FOUND
+    with pytest.raises(Problem) as caught:
+        await accounts.change_key(record.id, org_id=record.org_id, requests_per_minute=0)
+    assert caught.value.field == "requests_per_minute"

@@ -264,6 +264,48 @@ class Accounts:
         self._keep(stored)
         return record, text_of(record.id, secret, key_class)
 
+    async def change_key(
+        self,
+        key_id: str,
+        *,
+        org_id: str,
+        name: str | None = None,
+        requests_per_minute: int | None = None,
+        enabled: bool | None = None,
+    ) -> KeyRecord:
+        """Change a key of an organisation; what is None stays. A key that is switched off can be switched on again.
+
+        Raises:
+            Problem: `not_found`, also for a revoked key; `invalid_input` for a rate below 1.
+
+        """
+        if requests_per_minute is not None and requests_per_minute < 1:
+            raise Problem(Code.INVALID_INPUT, "requests_per_minute must be at least 1.", field="requests_per_minute")
+        now_ms = self._clock.now_ms()
+
+        def write(tx: Tx) -> Stored | None:
+            stored = store.key_by_id(tx, key_id)
+            if stored is None or stored.record.org_id != org_id or stored.record.revoked_at_ms is not None:
+                return None
+            record = stored.record
+            disabled_at_ms = record.disabled_at_ms
+            if enabled is not None:
+                disabled_at_ms = None if enabled else disabled_at_ms or now_ms
+            record = replace(
+                record,
+                name=record.name if name is None else name,
+                requests_per_minute=requests_per_minute or record.requests_per_minute,
+                disabled_at_ms=disabled_at_ms,
+            )
+            store.update_key(tx, record)
+            return Stored(record, stored.secret_hash)
+
+        stored = await self._db.write(write)
+        if stored is None:
+            raise Problem(Code.NOT_FOUND, "There is no such key.", field="id")
+        self._keep(stored)
+        return stored.record
+
     async def list_keys(self, org_id: str | None = None) -> list[KeyRecord]:
         """Read the keys of an organisation, or of all of them, oldest first."""
         return await self._db.read(lambda tx: store.keys_of(tx, org_id))

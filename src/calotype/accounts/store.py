@@ -10,7 +10,7 @@ from calotype.kernel.ids import KeyId, OrgId
 _ORG = "id, name, status, default_region, strict_residency, created_at_ms"
 _KEY = (
     "id, org_id, name, key_class, scopes, models, spend_cap_micro, requests_per_minute, max_in_progress,"
-    " expires_at_ms, revoked_at_ms, created_at_ms, secret_hash"
+    " expires_at_ms, revoked_at_ms, created_at_ms, disabled_at_ms, secret_hash"
 )
 
 
@@ -38,6 +38,10 @@ _KEYS_OF_ORG = _select(_KEY, "api_key", "WHERE org_id = :org_id ORDER BY created
 _KEYS = _select(_KEY, "api_key", "ORDER BY created_at_ms, id")
 _NEWEST_KEYS = _select(_KEY, "api_key", "WHERE revoked_at_ms IS NULL ORDER BY created_at_ms DESC LIMIT :most")
 _REVOKE = Sql("UPDATE api_key SET revoked_at_ms = :now_ms WHERE id = :id AND revoked_at_ms IS NULL")
+_UPDATE_KEY = Sql(
+    "UPDATE api_key SET name = :name, requests_per_minute = :requests_per_minute, disabled_at_ms = :disabled_at_ms"
+    " WHERE id = :id"
+)
 _CHANGED = Sql(
     "INSERT INTO account_change (id, n) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET n = account_change.n + 1"
 )
@@ -115,6 +119,7 @@ def insert_key(tx: Tx, record: KeyRecord, secret_hash: str) -> None:
         "expires_at_ms": record.expires_at_ms,
         "revoked_at_ms": record.revoked_at_ms,
         "created_at_ms": record.created_at_ms,
+        "disabled_at_ms": record.disabled_at_ms,
         "secret_hash": secret_hash,
     }
     tx.execute(_INSERT_KEY, params)
@@ -141,6 +146,18 @@ def keys_of(tx: Tx, org_id: str | None) -> list[KeyRecord]:
 def newest_keys(tx: Tx, most: int) -> list[Stored]:
     """Read the keys in use, at most `most` of them."""
     return [_key(row) for row in tx.rows(_NEWEST_KEYS, {"most": most})]
+
+
+def update_key(tx: Tx, record: KeyRecord) -> None:
+    """Write what of a key may change: its name, its rate and whether it is switched off."""
+    params = {
+        "id": record.id,
+        "name": record.name,
+        "requests_per_minute": record.requests_per_minute,
+        "disabled_at_ms": record.disabled_at_ms,
+    }
+    tx.execute(_UPDATE_KEY, params)
+    tx.execute(_CHANGED)
 
 
 def revoke_key(tx: Tx, key_id: str, now_ms: int) -> None:

@@ -32,6 +32,7 @@ api_key = Table(
     Column("expires_at_ms", BigInteger),
     Column("revoked_at_ms", BigInteger),
     Column("created_at_ms", BigInteger, nullable=False),
+    Column("disabled_at_ms", BigInteger),
     sqlite_strict=True,
 )
 

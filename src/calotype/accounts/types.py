@@ -50,6 +50,7 @@ class KeyRecord(Struct, frozen=True):
     expires_at_ms: int | None = None
     revoked_at_ms: int | None = None
     created_at_ms: int = 0
+    disabled_at_ms: int | None = None
 
     @property
     def principal(self) -> Principal:
@@ -57,8 +58,9 @@ class KeyRecord(Struct, frozen=True):
         return Principal(self.org_id, self.id, self.key_class, self.scopes)
 
     def usable(self, now_ms: int) -> bool:
-        """Say whether it is neither revoked nor expired."""
-        return self.revoked_at_ms is None and (self.expires_at_ms is None or now_ms < self.expires_at_ms)
+        """Say whether it is neither revoked nor expired, nor switched off."""
+        off = self.revoked_at_ms is not None or self.disabled_at_ms is not None
+        return not off and (self.expires_at_ms is None or now_ms < self.expires_at_ms)
 
     def allows(self, model: str, aliases: Iterable[str] = ()) -> bool:
         """Say whether the allow-list has the model: its id, one of its aliases, or a prefix of its id."""

@@ -124,6 +124,8 @@ def key_object(record: KeyRecord, org_name: str) -> dict[str, Any]:
 def _status(record: KeyRecord) -> str:
     if record.revoked_at_ms is not None:
         return "revoked"
+    if record.disabled_at_ms is not None:
+        return "disabled"
     return "active" if record.usable(int(time.time() * 1000)) else "expired"
 
 

@@ -17,6 +17,9 @@ from calotype.catalog.synced import pricing_of
 from calotype.catalog.templates import Templates
 from calotype.db import Database, Sql, Store
 from calotype.db.migrate import upgrade
+from calotype.desks import content_desk, image_desk
+from calotype.dialects.content import ContentDialect
+from calotype.dialects.content import hooks as content_hooks
 from calotype.dialects.door import Door
 from calotype.dialects.fal import FalDialect
 from calotype.dialects.fal.desk import Bounds
@@ -24,6 +27,8 @@ from calotype.dialects.fal.desk import Desk as FalDesk
 from calotype.dialects.fal.hooks import FalHooks, HookKeys
 from calotype.dialects.fal.office import Office
 from calotype.dialects.fal.tickets import Tickets
+from calotype.dialects.image import ImageDialect
+from calotype.dialects.image import hooks as image_hooks
 from calotype.dialects.jobs import JobsDialect
 from calotype.dialects.jobs import statuses as jobs_statuses
 from calotype.dialects.jobs.desk import Desk as JobsDesk
@@ -178,15 +183,19 @@ class App:
         hook_keys = HookKeys(self.secrets.get("webhook_signing"))
         fal_desk = self._fal_desk(hook_keys)
         jobs_desk = self._jobs_desk()
+        pictures, contents = image_desk(self), content_desk(self)
         self.webhooks = WebhookDeliverer(
             self.db, self.clock, self.instance, guard=self.guard, settings=settings.webhooks, metrics=self.metrics,
             signer=WebhookSigner(self.secrets.get("webhook_signing")),
             renderers={
                 "openai": renderer(lambda: desk.urls(self.base_url)),
                 "jobs": jobs_statuses.renderer(lambda: jobs_desk.urls(self.base_url)),
+                "image": image_hooks.renderer(pictures, lambda: self.base_url),
+                "content": content_hooks.renderer(contents, lambda: self.base_url),
             },
             styles={"fal": FalHooks(hook_keys, lambda: fal_desk.urls(self.base_url))},
         )  # fmt: skip
+        self.crew.watch(self.metrics)
         self.metrics.watch("calotype_jobs_active", "Jobs this process works on.", lambda: self.engine.load["active"])
         self.metrics.watch(
             "calotype_writes_waiting", "Commands waiting for the writer.", lambda: self.db.writer.waiting
@@ -195,6 +204,7 @@ class App:
         self.metrics.watch("calotype_write_commands_total", "Committed commands.", lambda: self.db.writer.commands)
         return Server(
             openai=OpenAIDialect(desk), fal=FalDialect(fal_desk), jobs=JobsDialect(jobs_desk),
+            image=ImageDialect(pictures), content=ContentDialect(contents),
             callbacks=CallbackEndpoint(
                 self.db, self.clock, callbacks=self.callbacks, runtimes=self.runtimes, bus=self.bus
             ),
@@ -248,6 +258,8 @@ class App:
         if self._crewed:
             await self.crew.start()
         alone = self.db.store is Store.SQLITE
+        if alone:  # what lies in the temporary folder is a dead process's
+            await self.store.sweep_temp(self.clock.now_ms())
         await self.reconciler.start(alone=alone)
         await self.runner.start(alone=alone)
         await self.webhooks.start(alone=alone)

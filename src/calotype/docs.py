@@ -35,7 +35,7 @@ def curl(endpoint: Endpoint, url: str) -> str:
         parts.append('-H "Content-Type: application/json"')
         parts.append(f"-d '{json.dumps(endpoint.example)}'")
     elif endpoint.form is not None:
-        parts.append("-F file=@picture.png")
+        parts.append(f"-F {endpoint.form['required'][0]}=@picture.png")
     if endpoint.redirects:
         parts.append("-L -o result")
     return " \\\n  ".join(parts)
@@ -114,6 +114,8 @@ def _endpoint(one: Endpoint, spec: dict[str, Any], url: str) -> str:
     fields: dict[str, Any] = {}
     if one.body is not None:
         fields = spec["components"]["schemas"][one.body.__name__]["properties"]
+    elif one.schema is not None:
+        fields = one.schema["properties"]
     elif one.form is not None:
         fields = one.form["properties"]
     if fields:

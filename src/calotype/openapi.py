@@ -5,17 +5,22 @@ from typing import Any
 import msgspec
 
 from calotype.catalog import Catalog
+from calotype.dialects.content.endpoints import ENDPOINTS as CONTENT
 from calotype.dialects.endpoints import Endpoint
+from calotype.dialects.image.endpoints import ENDPOINTS as IMAGE
 from calotype.dialects.openai import shapes
 from calotype.dialects.openai.endpoints import ENDPOINTS as OPENAI
 from calotype.kernel.generation import Operation
 
 TEMPLATE = "#/components/schemas/{name}"
 
+HTML = "text/html"
 _TEXT: dict[str, Any] = {"type": "string"}
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *OPENAI,
+    *IMAGE,
+    *CONTENT,
     Endpoint("GET", "/healthz", "Health", "Is it alive?", "Answers while the process runs.", public=True),
     Endpoint(
         "GET", "/readyz", "Health", "Can it work?", "503 with what is wrong when it cannot.", public=True, errors=(503,)
@@ -70,6 +75,18 @@ WORDS: dict[str, str] = {
     "seconds": "Length, as a number or a text.",
     "aspect_ratio": "Width to height, such as 16:9.",
     "resolution": "The model's own word for how large.",
+    "width": "In pixels.",
+    "height": "In pixels.",
+    "num_images": "How many to make.",
+    "image_size": "1K or 2K, where the model can choose.",
+    "duration": "Seconds, where the model can choose.",
+    "strict": "Off: what the model does not take is left out with a warning instead of refused.",
+    "fallback": "Models to try in order where the one asked for cannot deliver.",
+    "retries": "How often a model is tried again while none of its routes takes the request.",
+    "timeout": "Milliseconds that each model may take; what takes longer is stopped.",
+    "name": "What the key is called.",
+    "rateLimit": "Requests a minute.",
+    "enabled": "Whether the key may be used.",
 }
 """What request fields mean; a model's own words are in its card."""
 
@@ -124,7 +141,7 @@ def document(catalog: Catalog, *, version: str, url: str) -> dict[str, Any]:
     types = {
         one
         for endpoint in ENDPOINTS
-        for one in (endpoint.answer, endpoint.body)
+        for one in (endpoint.answer, endpoint.body, endpoint.error)
         if one is not None
     } | {shapes.Error}  # fmt: skip
     ordered = sorted(types, key=lambda one: one.__name__)
@@ -142,7 +159,7 @@ def document(catalog: Catalog, *, version: str, url: str) -> dict[str, Any]:
         ]
         if "model" in fields:
             fields["model"]["anyOf"] = [{"enum": ["auto", *names]}, {"type": "string"}]
-            del fields["model"]["type"]
+            fields["model"].pop("type", None)
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in ENDPOINTS:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, refs)
@@ -176,7 +193,7 @@ def _bodies() -> dict[type, frozenset[Operation]]:
 
 
 def _operation(endpoint: Endpoint, refs: dict[type, Any]) -> dict[str, Any]:
-    asks = endpoint.body is not None or bool(endpoint.operations)
+    asks = _makes(endpoint)
     parameters = [
         {"name": one.name, "in": one.place, "required": one.place == "path", "description": one.words,
          "schema": one.schema}
@@ -201,6 +218,8 @@ def _operation(endpoint: Endpoint, refs: dict[type, Any]) -> dict[str, Any]:
         content["application/json"] = {"schema": refs[endpoint.body]}
         if endpoint.example is not None:
             content["application/json"]["example"] = endpoint.example
+    if endpoint.schema is not None:
+        content["application/json"] = {"schema": endpoint.schema}
     if endpoint.form is not None:
         content["multipart/form-data"] = {"schema": endpoint.form}
     if content:
@@ -211,7 +230,7 @@ def _operation(endpoint: Endpoint, refs: dict[type, Any]) -> dict[str, Any]:
 
 
 def _responses(endpoint: Endpoint, refs: dict[type, Any]) -> dict[str, Any]:
-    names = ANSWER_HEADERS if endpoint.body is not None or endpoint.operations else ("x-request-id",)
+    names = ANSWER_HEADERS if _makes(endpoint) else ("x-request-id",)
     headers = {name: {"description": ANSWER_HEADERS[name], "schema": _TEXT} for name in names}
     responses: dict[str, Any] = {}
     if endpoint.redirects:
@@ -224,13 +243,23 @@ def _responses(endpoint: Endpoint, refs: dict[type, Any]) -> dict[str, Any]:
         if endpoint.answer_example is not None:
             content[endpoint.media_type]["example"] = endpoint.answer_example
         good = {"description": endpoint.summary, "headers": headers, "content": content}
+        if endpoint.status == 204:
+            del good["content"]
         responses[str(endpoint.status)] = good
     own = endpoint.group == "Health"
     for status in sorted({*endpoint.errors, *(() if endpoint.public else (401,))}):
-        error = {} if own else refs[shapes.Error]
+        error = {} if own else refs[endpoint.error or shapes.Error]
+        kinds: dict[str, Any] = {"application/json": {"schema": error}}
+        if endpoint.media_type == HTML:
+            kinds[HTML] = {"schema": {}}
         responses[str(status)] = {
             "description": ERRORS[status],
             "headers": {"x-request-id": headers["x-request-id"]},
-            "content": {"application/json": {"schema": error}},
+            "content": kinds,
         }
     return responses
+
+
+def _makes(endpoint: Endpoint) -> bool:
+    """Say whether it runs a model, and so keeps to the headers that steer that."""
+    return endpoint.body is not None or endpoint.schema is not None or bool(endpoint.operations)

@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 import structlog
 
+from calotype.dialects.content.app import serves as serves_content
 from calotype.dialects.door import Message, Receive, Scope, Send
 from calotype.dialects.fal.places import HOST_NAMES
+from calotype.dialects.image.app import serves as serves_image
 from calotype.dialects.jobs.app import MEDIA as JOBS_BELOW_MEDIA
 from calotype.kernel.ids import uuid7
 from calotype.telemetry import Metrics
@@ -24,7 +26,8 @@ FAL_HOSTS = HOST_NAMES | {name + b":443" for name in HOST_NAMES}
 EXPOSED = (
     b"x-request-id, x-calotype-job-id, x-calotype-warnings, x-phi-routed, x-phi-tier, x-phi-attempts, x-phi-cost-micro,"
     b" x-phi-usage, x-phi-tools, openai-poll-after-ms, retry-after, retry-after-ms, x-fal-request-id, x-fal-error-type,"
-    b" x-fal-request-timeout-type, x-fal-billable-units"
+    b" x-fal-request-timeout-type, x-fal-billable-units, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset,"
+    b" x-cache"
 )
 MAX_REQUEST_ID_CHARS = 100
 _encode = msgspec.json.Encoder().encode
@@ -39,6 +42,8 @@ class Server:
         openai: ASGIApp,
         fal: ASGIApp,
         jobs: ASGIApp,
+        image: ASGIApp,
+        content: ASGIApp,
         callbacks: ASGIApp,
         media: ASGIApp,
         metrics: Metrics,
@@ -51,6 +56,8 @@ class Server:
         self._openai = openai
         self._fal = fal
         self._jobs = jobs
+        self._image = image
+        self._content = content
         self._callbacks = callbacks
         self._media = media
         self._metrics = metrics
@@ -119,6 +126,10 @@ class Server:
     def _app_of(self, path: str, host: bytes) -> tuple[str, ASGIApp]:
         if host in FAL_HOSTS and not path.startswith("/v1/media/"):
             return "fal", self._fal
+        if serves_content(path):
+            return "content", self._content
+        if serves_image(path):
+            return "image", self._image
         if path.startswith("/v1/"):
             return ("media", self._media) if path.startswith("/v1/media/") else ("openai", self._openai)
         if path.startswith("/api/v1/"):
@@ -209,7 +220,7 @@ async def _plain(send: Send, status: int, body: bytes, kind: str, *more: tuple[b
 async def _preflight(scope: Scope, send: Send) -> None:
     wanted: Any = next((v for n, v in scope["headers"] if n == b"access-control-request-headers"), b"*")
     headers = [
-        (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"),
+        (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, OPTIONS"),
         (b"access-control-allow-headers", wanted[:1000]),
         (b"access-control-max-age", b"86400"),
         (b"content-length", b"0"),

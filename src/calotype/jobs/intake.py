@@ -44,7 +44,8 @@ class Ask(Struct, frozen=True):
     the dialect's own note to itself; `wants["inline"]` asks for the outputs' bytes in the answer. `listen` asks for the
     pieces of the result as they come (`Engine.follow`). `wants["fleeting"]` asks not to store the outputs, whose bytes
     are answered directly, while the caller waits for them in this process; `wants["session"]` names the realtime
-    session that it is a frame of.
+    session that it is a frame of. `rounds` is how often the routes are walked while none takes the job; None leaves that
+    to the house.
     """
 
     generation: Generation
@@ -56,6 +57,7 @@ class Ask(Struct, frozen=True):
     known_fields: frozenset[str] = frozenset()
     wants: dict[str, Any] = {}
     listen: bool = False
+    rounds: int | None = None
 
 
 class Ticket(Struct, frozen=True):
@@ -139,7 +141,7 @@ class Intake:
             store_payload=context.retention.store_payload,
             acl=context.retention.acl,
             output=card.output,
-            rounds=ROUNDS_AT_ONCE if ask.at_once else ROUNDS_QUEUED,
+            rounds=ask.rounds or (ROUNDS_AT_ONCE if ask.at_once else ROUNDS_QUEUED),
             wants=ask.wants,
         )
         provider = where.routes[0].provider

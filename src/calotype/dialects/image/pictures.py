@@ -1,0 +1,129 @@
+"""The calls that make pictures: `generate` from words, `edit` from a picture and words (`wire/products.md D2`)."""
+
+from typing import Any
+
+import msgspec
+
+from calotype.catalog import Card
+from calotype.dialects.attempts import Tried
+from calotype.dialects.door import Caller
+from calotype.dialects.headers import Headers, stamp_headers, stamp_of, warning_headers
+from calotype.dialects.image.answers import JSON, rate_headers, refused, success, usd_number
+from calotype.dialects.image.desk import RATE, Desk, ImageExchange, base64_of
+from calotype.dialects.image.fields import fitted
+from calotype.dialects.image.offers import DEFAULTS, FROM_PICTURES, Verb, answers_base64, maker_of
+from calotype.dialects.image.requests import SimpleEditRequest, SimpleImageRequest, read
+from calotype.jobs.intake import Ask
+from calotype.jobs.types import JobView
+from calotype.kernel.errors import Code, Problem
+from calotype.kernel.generation import Operation
+from calotype.kernel.job import JobState
+
+_BESIDE = frozenset({"model", "strict", "fallback", "retries", "timeout", "webhook_url"})
+
+
+async def generate(desk: Desk, x: ImageExchange) -> None:
+    """Make pictures of words."""
+    caller = await desk.enter(x)
+    raw, body = await desk.body(x)
+    if body.get("image_url") is not None:
+        sentence = "image_url belongs to /api/v1/image/edit; a picture is generated from words alone."
+        raise Problem(Code.INVALID_INPUT, sentence, field="image_url")
+    await _made(desk, x, caller, raw, "generate", *read(body, SimpleImageRequest))
+
+
+async def edit(desk: Desk, x: ImageExchange) -> None:
+    """Make a picture of another one."""
+    caller = await desk.enter(x)
+    raw, body = await desk.body(x)
+    await _made(desk, x, caller, raw, "edit", *read(body, SimpleEditRequest))
+
+
+async def _made(
+    desk: Desk, x: ImageExchange, caller: Caller, raw: bytes, verb: Verb, request: SimpleImageRequest,
+    rest: dict[str, Any], warnings: tuple[str, ...],
+) -> None:  # fmt: skip
+    effort = desk.effort(x.headers, request)
+    named = {name: value for name, value in msgspec.structs.asdict(request).items() if value is not None}
+    given = {name: value for name, value in named.items() if name not in _BESIDE} | rest
+    asks: list[Ask] = []
+    for n, model in enumerate((request.model or DEFAULTS[verb], *effort.fallback)):
+        try:
+            card = desk.catalog.find(model)
+            fields, changed = fitted(card, verb, given, strict=request.strict and not n)
+        except Problem as problem:
+            if n == 0:
+                raise
+            raise Problem(problem.code, problem.message, field=f"fallback.{n - 1}", data=problem.data) from None
+        said = warnings + changed
+        inline = answers_base64(card.id)
+        asks.append(
+            desk.ask(x, caller, raw, request, card, _operation(card, verb), fields, said, at_once=True, inline=inline)
+        )
+    tried = await desk.attempts.run(asks, effort)
+    delivered = False
+    try:
+        cache = [] if effort.cache_ttl_s is None else [(b"x-cache", b"HIT" if tried.kept else b"MISS")]
+        delivered = await _tell(desk, x, caller, tried, cache)
+    finally:
+        if tried.ticket is not None:
+            desk.engine.answered(tried.ticket, delivered=delivered)
+
+
+async def _tell(desk: Desk, x: ImageExchange, caller: Caller, tried: Tried, more: Headers) -> bool:
+    view = tried.view
+    standing = desk.door.standing(caller.key, x.scope, RATE)
+    if view.state is not JobState.SUCCEEDED:
+        problem = view.problem or Problem(Code.INTERNAL, "The job ended without a reason.")
+        return await x.answer(*refused(problem, standing, view.job.data_class, job_headers(view)))
+    stamp = job_headers(view, free=tried.kept)
+    warnings = tried.notes + view.warnings
+    body = success(await _data(desk, x, view, free=tried.kept), warnings)
+    headers = [JSON, *rate_headers(standing), *stamp, *warning_headers(warnings), *more]
+    return await x.answer(200, headers, body)
+
+
+async def _data(desk: Desk, x: ImageExchange, view: JobView, *, free: bool) -> dict[str, Any]:
+    job = view.job
+    facts = [{"width": one.width, "height": one.height} if one.width is not None else {} for one in view.artifacts]
+    if job.plan.wants.get("inline"):
+        pictures = await base64_of(view, desk.store)
+        if not pictures:
+            raise Problem(Code.GONE, "This result was answered once and is not kept; send a new request.")
+        images: list[dict[str, Any]] = [
+            {"base64": msgspec.Raw(b'"' + text + b'"'), "mimeType": kind} for kind, text in pictures
+        ]
+    else:
+        url_of = desk.addresses.url_of(x)
+        images = [{"url": url_of(one), "mimeType": one.content_type} for one in view.artifacts]
+    if len(facts) == len(images):
+        images = [picture | fact for picture, fact in zip(images, facts, strict=True)]
+    card = desk.catalog.get(job.model)
+    result = job.result.data if job.result is not None else {}
+    data: dict[str, Any] = {
+        "id": job.id,
+        "model": job.model,
+        "provider": (maker_of(card) if card is not None else None) or job.provider,
+        "images": images,
+    }
+    seed = result.get("seed", (job.input or {}).get("seed"))
+    if seed is not None:
+        data["seed"] = seed
+    data["cost_usd"] = 0.0 if free else usd_number(stamp_of(view).cost_micro)
+    if job.plan.label is not None:
+        data["label"] = job.plan.label
+    return data
+
+
+def job_headers(view: JobView, *, free: bool = False) -> Headers:
+    """Return how a job was routed and what this answer costs, and the job's id."""
+    stamp = stamp_of(view)
+    if free:
+        stamp = msgspec.structs.replace(stamp, cost_micro=0)
+    return [*stamp_headers(stamp), (b"x-calotype-job-id", view.id.encode())]
+
+
+def _operation(card: Card, verb: Verb) -> Operation:
+    if verb == "generate":
+        return Operation.TEXT_TO_IMAGE
+    return next((one for one in FROM_PICTURES if one in card.operations), FROM_PICTURES[0])

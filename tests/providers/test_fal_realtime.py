@@ -22,6 +22,7 @@ from fal_session import keyed
 from running import Account, House, running
 
 MODEL = "fal-ai/fast-frames"
+SLOW = "fal-ai/slow-frames"
 PRICE_MICRO = 2_000
 CARD = """
 [[cards]]
@@ -171,8 +172,9 @@ def fal(_fal: FalEmulator) -> FalEmulator:
 def house(_fal: FalEmulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     cards: Path = tmp_path_factory.mktemp("cards")
     (cards / "frames.toml").write_text(CARD)
+    (cards / "slow.toml").write_text(CARD.replace(MODEL, SLOW).replace("realtime = true\n", ""))
     provider = {"api_key": "sandbox:key", "base_url": f"{_fal.url}/queue", "read_timeout_s": 1}
-    more = {"cards_dir": cards, "prices": {MODEL: PRICE_MICRO}}
+    more = {"cards_dir": cards, "prices": {MODEL: PRICE_MICRO, SLOW: PRICE_MICRO}}
     with running(tmp_path_factory.mktemp("house"), providers={"fal": provider}, **more) as one:
         yield one
 
@@ -241,6 +243,18 @@ def test_a_socket_that_fal_closed_while_idle_is_opened_anew(fal: FalEmulator, ho
             time.sleep(0.02)
         assert session.ask(prompt="after")["images"]
     assert fal.realtime.opened == 2 and account.spent_micro == 2 * PRICE_MICRO
+
+
+def test_on_a_route_without_sessions_a_frame_goes_through_the_queue(
+    fal: FalEmulator, house: House, account: Account
+) -> None:
+    with keyed(house, account.key(), SLOW) as session:
+        answer = session.ask(prompt="a hill", image_size="square")
+    assert answer["images"][0]["content"].startswith(b"\x89PNG") and answer["images"][0]["width"] == 512
+    assert [submit.method for submit in fal.submits] == ["POST"] and fal.realtime.opened == 0
+    assert account.spent_micro == PRICE_MICRO
+    files = "SELECT COUNT(*) FROM artifact WHERE job_id IN (SELECT id FROM job WHERE org_id = :org)"
+    assert house.rows(files, org=account.org.id) == [(0,)]
 
 
 def test_outside_of_sessions_the_same_model_goes_through_the_queue(

@@ -28,6 +28,8 @@ KEEP_ALIVE_S = 75
 GRACE_S = 20
 """How long answers under way may take after the first signal; the engine then has a grace of its own."""
 MOST_FILES = 1 << 20
+MOST_MESSAGE_BYTES = (16 << 20) + (64 << 10)
+"""Of a WebSocket: a little more than a dialect takes, so that it can say so before the connection is closed."""
 
 
 def serve(
@@ -86,8 +88,7 @@ def _config(app: App, tls_cert: Path | None, tls_key: Path | None) -> uvicorn.Co
         app.asgi, loop="uvloop", http="httptools", ws="websockets-sansio", lifespan="off", access_log=False,
         server_header=False, date_header=False, backlog=BACKLOG, timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S, log_config=None, ssl_certfile=tls_cert, ssl_keyfile=tls_key,
-        ws_per_message_deflate=False,
-        ws_max_size=app.settings.limits.max_body_bytes,
+        ws_per_message_deflate=False, ws_max_size=MOST_MESSAGE_BYTES,
     )  # fmt: skip
     try:
         config.load()

@@ -63,17 +63,20 @@ class FalDialect:
 
     async def _connected(self, scope: Scope, receive: Receive, send: Send, host: str) -> None:
         """Serve a WebSocket: a realtime session, or HTTP over it."""
-        place = place_of(scope, host, None)
+        socket = Socket(scope, receive, send)
+        try:
+            place = place_of(scope, host, None)
+        except Problem as problem:
+            await _no_socket(socket, problem)
+            return
         as_http = {**scope, "method": "GET", "scheme": "https" if scope.get("scheme") == "wss" else "http"}
         x = FalExchange(as_http, receive, send, place, self._desk.bases(as_http, host, place))
-        socket = Socket(scope, receive, send)
         if place.service is Service.RUN and place.path.endswith(SUFFIXES):
             await realtime(self._desk, x, socket)
         elif place.service is Service.WS and place.path != "/":
             await http_over(self._desk, x, socket)
         else:
-            found = refused(Problem(Code.NOT_FOUND, f"Path {place.path[:200]} not found"))
-            await socket.refuse(found.status, [JSON], msgspec.json.encode(found.body))
+            await _no_socket(socket, Problem(Code.NOT_FOUND, f"Path {place.path[:200]} not found"))
 
     def _route(self, x: FalExchange) -> Handler:
         method, place = x.scope["method"], x.place
@@ -100,6 +103,11 @@ class FalDialect:
         if method != wanted:
             raise _not_offered(method, wanted)
         return handler
+
+
+async def _no_socket(socket: Socket, problem: Problem) -> None:
+    found = refused(problem)
+    await socket.refuse(found.status, [JSON], msgspec.json.encode(found.body))
 
 
 def _not_offered(method: str, wanted: str) -> Problem:

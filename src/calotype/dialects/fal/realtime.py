@@ -35,6 +35,8 @@ SUFFIXES = ("/realtime", "/ws")
 """What follows the endpoint id; the second is what Swift's client of old says."""
 AUTH_S = 10.0
 MOST_WAITING = 60
+MOST_BYTES = 16 << 20
+"""The largest frame; twice as much may wait."""
 LONGEST_S = 3600.0
 """How long a session may last; clients open the next one by themselves."""
 MOST_WARNED = 100
@@ -95,7 +97,7 @@ class Session:
         self._card = desk.catalog.find(endpoint)
         self._waiting: deque[bytes | str] = deque()
         self._most_waiting = most_waiting
-        self._most_bytes = desk.door.limits.max_body_bytes
+        self._most_bytes = min(desk.door.limits.max_body_bytes, MOST_BYTES)
         self._dropped = 0
         self._news = asyncio.Event()
         self._ident = uuid7()

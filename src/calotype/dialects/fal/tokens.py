@@ -38,7 +38,7 @@ _decoder = msgspec.msgpack.Decoder(Pass)
 
 async def make_token(desk: Desk, x: FalExchange) -> None:
     """Answer a token as a bare JSON text, the one form that every client reads."""
-    caller = await desk.door.enter(x)
+    caller = await desk.door.enter(x, counted=False)
     given = json_object(await desk.door.body(x))
     until_s = desk.now_s() + _lifetime_s(given)
     apps = _apps(given.get("allowed_apps"))

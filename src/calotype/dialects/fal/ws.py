@@ -21,7 +21,7 @@ from calotype.dialects.fal.ws_socket import Socket
 from calotype.kernel.errors import Problem
 from calotype.kernel.ids import uuid7
 
-MOST_WAITING = 8
+MOST_WAITING = 2
 """Messages that are read ahead; then the sender has to wait."""
 _OF_THE_HANDSHAKE = frozenset({b"content-length", b"content-encoding", b"idempotency-key", b"upgrade", b"connection"})
 _TEXTS = (b"application/json", b"text/")

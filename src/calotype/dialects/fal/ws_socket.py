@@ -69,6 +69,6 @@ class Socket:
             return False
         try:
             await self._send(message)
-        except OSError:  # uvicorn's ClientDisconnected is one
+        except (OSError, RuntimeError):  # uvicorn's ClientDisconnected, and what it says after a close of its own
             self.gone.set()
         return not self.gone.is_set()

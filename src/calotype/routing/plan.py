@@ -130,7 +130,7 @@ def _cheapest(catalog: Catalog, ctx: Context, key: KeyRecord, rules: Rules, fiel
 
 def _takes(card: Card, fields: dict[str, Any]) -> bool:
     try:
-        card.check(fields)
+        card.check(card.schema.renamed(fields))
     except Problem:
         return False
     return True

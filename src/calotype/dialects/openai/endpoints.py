@@ -125,6 +125,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "A form with the recording, or JSON that names it; subtitles as srt or vtt.",
         shapes.Transcription, body=TranscriptionRequest, form=_RECORDING_FORM, errors=_ASK_ERRORS,
         more_types=("text/plain", "text/vtt", "text/event-stream"), operations=(Operation.TRANSCRIPTION,),
+        example={"model": "local/transcribe", "file": "https://example.com/interview.mp3", "response_format": "srt"},
     ),
     Endpoint(
         "POST", "/v1/videos/generations", "Videos", "Make a video",

@@ -40,9 +40,7 @@ async def create_file(desk: Desk, x: Exchange) -> None:
                     field="expires_after[seconds]",
                 )  # fmt: skip
             lifetime_s = int(lifetime)
-        purpose = form.get("purpose", "")
-        if not isinstance(purpose, str) or not (purpose.isprintable() and len(purpose) <= 100):
-            raise Problem(Code.INVALID_INPUT, "purpose is a word of at most 100 characters.", field="purpose")
+        purpose = _purpose(form.get("purpose", ""))
         upload = await desk.uploads.create(
             chunks_of(file), org_id=caller.org.id, filename=file.filename or "file",
             purpose=purpose, lifetime_s=lifetime_s,
@@ -66,7 +64,7 @@ async def list_files(desk: Desk, x: Exchange) -> None:
         raise Problem(Code.INVALID_INPUT, f"limit is a whole number from 1 to {PAGE}.", field="limit")
     found = await desk.uploads.list(
         caller.org.id, beyond=after, limit=int(limit) + 1, oldest_first=order == "asc",
-        purpose=query.get("purpose", ""),
+        purpose=_purpose(query.get("purpose", "")),
     )  # fmt: skip
     data = [file_object(upload) for upload in found[: int(limit)]]
     body = {
@@ -74,6 +72,12 @@ async def list_files(desk: Desk, x: Exchange) -> None:
         "last_id": data[-1]["id"] if data else None, "has_more": len(found) > len(data),
     }  # fmt: skip
     await x.answer(200, [JSON], _encode(body))
+
+
+def _purpose(given: Any) -> str:
+    if not isinstance(given, str) or not (given.isprintable() and len(given) <= 100):
+        raise Problem(Code.INVALID_INPUT, "purpose is a word of at most 100 characters.", field="purpose")
+    return given
 
 
 async def get_file(desk: Desk, x: Exchange) -> None:

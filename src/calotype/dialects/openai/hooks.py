@@ -67,7 +67,7 @@ def status_object(view: JobView, url_of: UrlOf) -> dict[str, Any]:
         "error": error,
     }
     write = RESULTS.get(job.operation)
-    if write is not None and job.state is JobState.SUCCEEDED:
+    if write is not None and job.result is not None and job.result.data:
         body["result"] = msgspec.json.decode(write(view))
     if job.plan.label is not None:
         body["label"] = job.plan.label

@@ -61,11 +61,16 @@ async def create_transcription(desk: Desk, x: Exchange) -> None:
     ask = desk.ask(
         x, caller, raw, options, Operation.TRANSCRIPTION, fields | wants, FIELDS, wants={"inline": True}
     )  # fmt: skip
-    if options.stream:
-        await stream_job(desk, x, ask, TranscriptWords)
-    else:
-        segments = not isinstance(granular, list) or not granular or "segment" in granular
-        await answer_job(desk, x, ask, partial(_tell, x, shape=shape, segments=segments))
+    segments = not isinstance(granular, list) or not granular or "segment" in granular
+    try:
+        if options.stream:
+            await stream_job(desk, x, ask, TranscriptWords)
+        else:
+            await answer_job(desk, x, ask, partial(_tell, x, shape=shape, segments=segments))
+    except Problem as problem:
+        if file is not None and problem.field == "audio_url":  # the model's name of what clients call the file
+            problem.field = "file"
+        raise
 
 
 def _form(card: Card | None, shape: str) -> dict[str, Any]:

@@ -110,7 +110,7 @@ class TranscriptWords:
         return []
 
     async def ending(self, view: JobView) -> list[Event]:
-        """Return each sentence as it is timed, and the whole."""
+        """Return the text, and the text again as the whole with what was used."""
         text = heard_in(view)["text"]
         done = {"type": "transcript.text.done", "text": text, "usage": usage_of(view)}
         return [("", {"type": "transcript.text.delta", "delta": text}), ("", done)]

@@ -146,16 +146,6 @@ class JobsUser:
         """Wait until the upstream has taken a job."""
         self.house.ask(_begun(self.house, JobId(ident)))
 
-    def words(self, status_path: str, ident: str, last: str) -> list[str]:
-        """Look at a job until it says `last`; return the words that were seen, each once, in order."""
-        seen: list[str] = []
-        while not seen or seen[-1] != last:
-            word = self.status(status_path, ident)["status"]
-            if word not in seen:
-                seen.append(word)
-            assert word not in ("FAILED", "failed")
-        return seen
-
     @property
     def balance(self) -> Decimal:
         return self.decimal("/user/credits")["credits_balance"]

@@ -73,6 +73,12 @@ def route(more: str, *, upstream: str = "upstream-model", provider: str = "cloud
     return _ROUTE.format(provider=provider, upstream=upstream, more=more)
 
 
+def _twice(name: str, *words: str) -> list[str]:
+    """The card, and the same at the provider with an agreement for PHI."""
+    clinic = [word.replace('provider = "cloud"', 'provider = "clinic"') for word in words]
+    return [card(name, *words), card(f"{name}-clinic", *clinic)]
+
+
 def chat_card(name: str, provider: str = "cloud", *, more: str = _TOKENS, fields: str = _MESSAGES) -> str:
     messages = 'messages = { "$ref" = "_chat.toml#/messages" }'
     example = 'messages = [{ role = "user", content = "hi" }]\nmax_tokens = 16'
@@ -89,7 +95,7 @@ CARDS = "".join(
         chat_card("test/chat-whole", more=f"streams = false\n{_TOKENS}"),
         chat_card("test/chat-clinic", "clinic"),
         chat_card("test/chat-plain", fields='\nmax_tokens = { "$ref" = "_chat.toml#/max_tokens" }\n'),
-        card(
+        *_twice(
             "test/vectors", "embeddings", "data", "input",
             'input = { type = ["string", "array"], minLength = 1, minItems = 1, maxItems = 256,'
             ' items = { type = "string", minLength = 1 } }\ndimensions = { type = "integer", minimum = 1 }',
@@ -97,7 +103,7 @@ CARDS = "".join(
             route('cost = { unit = "token", input_micro = 10_000_000, text = ["input"], max_input = 65_536,'
                   " max_output = 0 }"),
         ),
-        card(
+        *_twice(
             "test/voice", "text-to-speech", "audio", "input",
             'input = { type = "string", minLength = 1, maxLength = 4096 }\nspeed = { type = "number", minimum = 0.25,'
             f' maximum = 4 }}\nvoice = {{ type = "string", enum = ["alloy", "nova"], default = "alloy" }}\n{_FORMATS}',

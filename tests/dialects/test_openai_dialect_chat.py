@@ -191,6 +191,24 @@ def test_a_phi_chat_without_an_agreement_is_refused_before_a_byte_leaves(kit: Ki
     kit.account.untouched()
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/embeddings", {"model": "test/vectors-clinic", "input": "the patient Quirinius wakes"}),
+        ("/audio/speech", {"model": "test/voice-clinic", "input": "the patient Quirinius wakes"}),
+        ("/audio/speech", {"model": "test/voice-clinic", "input": "so does Quirinius", "stream_format": "sse"}),
+    ],
+)
+def test_phi_vectors_and_speech_are_answered_and_written_nowhere(kit: Kit, path: str, body: dict[str, Any]) -> None:
+    kit.http.headers["x-phi"] = "true"
+    answer = kit.http.post(path, json=body)
+    assert answer.status_code == 200 and len(answer.content) > 200, answer.text
+    assert answer.headers["x-phi-tier"] == "phi" and kit.money[0] > 0
+    files = [path for path in kit.house.app.settings.data_dir.rglob("*") if path.is_file()]
+    assert not any(b"Quirinius" in path.read_bytes() for path in files)
+    assert kit.house.rows("SELECT COUNT(*) FROM artifact WHERE org_id = :org", org=kit.account.org.id) == [(0,)]
+
+
 def test_a_phi_answer_is_given_once(kit: Kit) -> None:
     kit.http.headers |= {"x-phi": "true", "idempotency-key": "one"}
     assert kit.chat("hi", "test/chat-clinic").status_code == 200

@@ -173,6 +173,13 @@ def test_an_edit_streams_in_its_own_words(kit: Kit) -> None:
     assert kit.money == (2 * PICTURE_MICRO, 0)
 
 
+def test_previews_without_a_stream_are_a_warning(kit: Kit) -> None:
+    body = {"model": "local/sketch", "prompt": "a fox", "size": "256x256", "partial_images": 2}
+    assert kit.http.post("/images/generations", json=body).json()["warnings"] == [
+        "partial_images has no effect without stream"
+    ]
+
+
 def test_a_stream_may_answer_urls(kit: Kit) -> None:
     asked = {"model": "local/sketch", "prompt": "x", "size": "256x256", "stream": True, "response_format": "url"}
     _, events = kit.events("/images/generations", asked)

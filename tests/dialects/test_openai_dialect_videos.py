@@ -4,7 +4,6 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-import httpx2
 import openai
 import pytest
 from openai.types import Video
@@ -181,7 +180,7 @@ def test_odd_questions_for_files_are_refused_by_name(kit: Kit, query: str, param
     refused(kit.http.get(f"/files?{query}"), 400, "invalid_input", param)
 
 
-def test_files_of_others_are_not_there(kit: Kit, http: httpx2.Client) -> None:
+def test_files_of_others_are_not_there(kit: Kit) -> None:
     upload = kit.http.post("/files", files={"file": ("a.png", picture())}).json()["id"]
     stranger = {"authorization": f"Bearer {kit.house.account().key()}"}
     for path in (f"/files/{upload}", f"/files/{upload}/content"):

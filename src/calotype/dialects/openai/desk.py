@@ -61,6 +61,7 @@ class Desk(Addresses):
         *,
         at_once: bool = True,
         wants: dict[str, Any] | None = None,
+        warnings: tuple[str, ...] = (),
     ) -> Ask:
         """Return what the engine takes; `raw` is the body by which the request is known when it comes again.
 
@@ -70,6 +71,8 @@ class Desk(Addresses):
         """
         context = self.door.context(caller, x, NAME, raw)
         changes: dict[str, Any] = {}
+        if warnings:
+            changes["warnings"] = context.warnings + warnings
         if options.allow_preview:
             changes["allow_preview"] = True
         if options.webhook_url is not None:

@@ -45,7 +45,10 @@ async def _made(
     desk: Desk, x: Exchange, caller: Caller, raw: bytes, options: ImageOptions, operation: Operation,
     fields: dict[str, Any],
 ) -> None:  # fmt: skip
-    ask = desk.ask(x, caller, raw, options, operation, fields, EDIT_FIELDS, wants=wants_of(options))
+    idle = ("partial_images has no effect without stream",) if options.partial_images and not options.stream else ()
+    ask = desk.ask(
+        x, caller, raw, options, operation, fields, EDIT_FIELDS, wants=wants_of(options), warnings=idle
+    )  # fmt: skip
     if options.stream:
         kind = "image_generation" if operation is Operation.TEXT_TO_IMAGE else "image_edit"
         wanted = options.partial_images or 0

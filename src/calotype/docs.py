@@ -1,4 +1,4 @@
-"""`/docs` and `/llms.txt`: the table of endpoints of `/openapi.json`, written for people and for language models."""
+"""`/docs`: the table of endpoints of `/openapi.json`, written for people; and every document that the server has."""
 
 import json
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ import msgspec
 
 from calotype.catalog import Card, Catalog
 from calotype.dialects.endpoints import Endpoint
+from calotype.llms import Site, curl, texts
 from calotype.openapi import ANSWER_HEADERS, ENDPOINTS, ERRORS, HEADERS, WORDS, document
 
 HTML = "text/html; charset=utf-8"
@@ -20,25 +21,8 @@ def documents(catalog: Catalog, *, version: str, url: str) -> dict[str, tuple[st
     return {
         "/openapi.json": ("application/json", msgspec.json.encode(spec)),
         "/docs": (HTML, page(catalog, spec, url).encode()),
-        "/llms.txt": ("text/plain; charset=utf-8", llms(catalog, url).encode()),
+        **texts(Site(catalog, ENDPOINTS, url)),
     }
-
-
-def curl(endpoint: Endpoint, url: str) -> str:
-    """Write a call that works as it stands, given a key in `$CALOTYPE_KEY`."""
-    parts = [f"curl {url}{endpoint.path}"] if endpoint.method == "GET" else [
-        f"curl -X {endpoint.method} {url}{endpoint.path}"
-    ]  # fmt: skip
-    if not endpoint.public:
-        parts.append('-H "Authorization: Bearer $CALOTYPE_KEY"')
-    if endpoint.example is not None:
-        parts.append('-H "Content-Type: application/json"')
-        parts.append(f"-d '{json.dumps(endpoint.example)}'")
-    elif endpoint.form is not None:
-        parts.append(f"-F {endpoint.form['required'][0]}=@picture.png")
-    if endpoint.redirects:
-        parts.append("-L -o result")
-    return " \\\n  ".join(parts)
 
 
 def page(catalog: Catalog, spec: dict[str, Any], url: str) -> str:
@@ -59,7 +43,8 @@ def page(catalog: Catalog, spec: dict[str, Any], url: str) -> str:
 <body><header><h1>Calotype <small>{escape(spec["info"]["version"])}</small></h1>
 <p>{escape(spec["info"]["summary"])}</p>
 <nav>{links}<a href="#model-list">What can run</a><a href="#headers">Headers</a><a href="#errors">Errors</a>
-<a href="/openapi.json">openapi.json</a><a href="/llms.txt">llms.txt</a></nav></header><main>
+<a href="/openapi.json">openapi.json</a><a href="/llms.txt">llms.txt</a>
+<a href="/llms-full.txt">llms-full.txt</a></nav></header><main>
 <section id="start"><h2>Start</h2>
 <p>OpenAI's own clients work unchanged: give them <code>{escape(url)}/v1</code> as base URL and a key of this server.
 Everything below <code>/v1</code> is served below <code>/api/v1</code> as well.</p>
@@ -83,24 +68,6 @@ With <code>x-should-retry: false</code> the same request will fail again.</p>
 """
 
 
-def llms(catalog: Catalog, url: str) -> str:
-    """Return the short text for language models (llmstxt.org)."""
-    lines = [
-        "# Calotype", "", "> One API in front of every image, video, audio and language model. OpenAI's clients work"
-        f" with the base URL {url}/v1 and a key of this server.", "",
-        "Send `Authorization: Bearer <key>`. Pictures are answered at once; videos are jobs to poll. Errors are"
-        ' `{"error": {"message", "type", "code", "param"}}` and cost nothing.', "", "## Endpoints", "",
-    ]  # fmt: skip
-    lines += [f"- `{one.method} {one.path}`: {one.summary}. {one.words}" for one in ENDPOINTS]
-    lines += ["", "## Models", ""]
-    for card in catalog.cards():
-        state = "" if card.status == "active" else f" ({card.status})"
-        fields = ", ".join(sorted(card.fields))
-        lines.append(f"- `{card.id}`{state}: {', '.join(card.operations)}. {card.description} Fields: {fields}.")
-    lines += ["", "## More", "", f"- [OpenAPI]({url}/openapi.json)", f"- [Prices]({url}/v1/pricing)", ""]
-    return "\n".join(lines)
-
-
 def _endpoint(one: Endpoint, spec: dict[str, Any], url: str) -> str:
     verb = one.method.lower()
     operation = spec["paths"][one.path][verb]
@@ -114,8 +81,8 @@ def _endpoint(one: Endpoint, spec: dict[str, Any], url: str) -> str:
     fields: dict[str, Any] = {}
     if one.body is not None:
         fields = spec["components"]["schemas"][one.body.__name__]["properties"]
-    elif one.schema is not None:
-        fields = one.schema["properties"]
+    elif one.schema is not None or one.card is not None:
+        fields = operation["requestBody"]["content"]["application/json"]["schema"]["properties"]
     elif one.form is not None:
         fields = one.form["properties"]
     if fields:

@@ -228,7 +228,9 @@ class App:
         return FalDesk(
             door=self.door, engine=self.engine, catalog=self.catalog, positions=Positions(self.db, self.clock),
             bus=self.bus, clock=self.clock, signer=self.signer, store=self.store, uploads=self.uploads,
-            media=self._media(), office=Office(self.db, self.accounts, self.ledger, self.acls, self.available),
+            media=self._media(), office=Office(
+                self.db, self.accounts, self.ledger, self.acls, self.available, tuple(settings.webhooks.source_ranges)
+            ),
             tickets=Tickets(self.secrets.get("fal_tickets"), self.clock), jwks=hook_keys.jwks(),
             bounds=Bounds(media.url_lifetime_s, media.retention_s, settings.limits.max_wait_s),
             public_url=settings.public_url,

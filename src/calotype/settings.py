@@ -299,6 +299,8 @@ class WebhookSettings(Section):
     timeout_s: float = Field(default=10.0, gt=0, le=60)
     first_retry_s: float = Field(default=5.0, gt=0)
     concurrency: int = Field(default=32, ge=1, le=1000)
+    source_ranges: list[str] = []
+    """The networks from which this server's webhooks reach the world, for receivers that ask (`/fal/api/v1/meta`)."""
 
 
 class Settings(BaseSettings):

@@ -11,6 +11,7 @@ from calotype.dialects.fal.direct import run
 from calotype.dialects.fal.endpoints import request_path
 from calotype.dialects.fal.errors import refused
 from calotype.dialects.fal.places import TARGET, Bases, Place, Service, place_of
+from calotype.dialects.fal.platform import platform_handler
 from calotype.dialects.fal.queue import cancel, result, status, submit
 from calotype.dialects.fal.realtime import SUFFIXES, realtime
 from calotype.dialects.fal.storage import storage_handler
@@ -81,6 +82,8 @@ class FalDialect:
     def _route(self, x: FalExchange) -> Handler:
         method, place = x.scope["method"], x.place
         method = "GET" if method == "HEAD" else method
+        if (told := platform_handler(x, method)) is not None:
+            return told
         if place.path != "/":
             if place.service is Service.QUEUE:
                 return self._queued(x, method)

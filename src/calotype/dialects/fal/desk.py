@@ -22,7 +22,7 @@ from calotype.kernel.errors import Code, Problem
 from calotype.limits import Slots
 from calotype.media.artifacts import Artifact
 from calotype.media.signing import PATH as MEDIA_PATH
-from calotype.media.signing import Signer
+from calotype.media.signing import Grant, Signer
 from calotype.media.store import Store
 from calotype.media.uploads import Upload, Uploads
 
@@ -99,6 +99,7 @@ class Desk:
         self.uploads = uploads
         self.media = media
         self.office = office
+        self.payload_answers: dict[tuple[str, str, str], tuple[int, dict[str, Any]]] = {}
         self.tickets = tickets
         self.jwks = jwks
         self.parts = Parts(store.temp_path, uploads.max_bytes)
@@ -127,6 +128,21 @@ class Desk:
         """Return the signed path under which an uploaded file is served for a while."""
         until_ms = min(upload.expires_at_ms, self._clock.now_ms() + self.bounds.url_lifetime_s * 1000)
         return self._signer.path(upload.key, upload.content_type, until_ms, upload.filename)
+
+    async def file_behind(self, url: str, org_id: str) -> Grant | None:
+        """Return the file that a URL of ours names, expired or not; None for any other URL."""
+        ticket = self.tickets.file_in(url)
+        if ticket is not None:
+            found = await self.uploads.get(ticket.file_id, org_id)
+            return None if found is None else Grant(found.key, found.content_type, found.expires_at_ms)
+        before, path, rest = url.partition(MEDIA_PATH + "/")
+        ours = path and before.startswith(("http://", "https://"))
+        return self._signer.read(rest.partition("/")[0]) if ours else None
+
+    def signed_path(self, grant: Grant, until_ms: int) -> str:
+        """Return the path of a URL that opens a file whoever may read it otherwise."""
+        name = grant.key.rpartition("/")[2]
+        return self._signer.path(grant.key, grant.content_type, until_ms, name, signed=True)
 
     async def input_of(self, url: str, x: FalExchange, org_id: str) -> str:
         """Return what the engine takes for the URL of an uploaded file: its id, or for another tenant's a signed URL.

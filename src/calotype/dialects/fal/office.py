@@ -11,10 +11,14 @@ from calotype.media.acl import Acls
 
 
 class Office(Struct, frozen=True):
-    """The neighbours of the Platform API; `available` says what this machine can run."""
+    """The neighbours of the Platform API; `available` says what this machine can run.
+
+    `webhook_ranges` are the addresses from which webhooks come, as far as the operator told.
+    """
 
     db: Database
     accounts: Accounts
     ledger: Ledger
     acls: Acls
     available: Container[str]
+    webhook_ranges: tuple[str, ...] = ()

@@ -21,6 +21,8 @@ class Service(StrEnum):
     REST = "rest"
     CDN = "cdn"
     WS = "ws"
+    API = "api"
+    SITE = "site"
     OTHER = "other"
 
 
@@ -35,11 +37,11 @@ HOSTS: dict[str, Service] = {
     "v3.fal.media": Service.CDN,
     "v3b.fal.media": Service.CDN,
     "fal.media": Service.CDN,
-    "api.fal.ai": Service.OTHER,
-    "fal.ai": Service.OTHER,
+    "api.fal.ai": Service.API,
+    "fal.ai": Service.SITE,
 }
 HOST_NAMES = frozenset(name.encode() for name in HOSTS)
-_PREFIXES = {word.value: word for word in Service if word is not Service.OTHER}
+_PREFIXES = {word.value: word for word in Service if word not in (Service.OTHER, Service.SITE)}
 
 
 MEDIA_ORIGIN = "https://v3.fal.media"

@@ -17,7 +17,8 @@ MEGAPIXEL = 1_048_576
 """Pixels in a megapixel as image models are sold: 1024x1024 is one."""
 BLOCK_BYTES = 10_000_000
 """Bytes in one 10 MB block."""
-FILE_PARTS = frozenset({"image_url", "input_audio", "video_url", "file"})
+PICTURE, SOUND = "image_url", "input_audio"
+FILE_PARTS = frozenset({PICTURE, SOUND, "audio_url", "video_url", "file"})
 """Types of the parts of a chat message that stand for a file."""
 
 Micro = Annotated[int, Meta(ge=0, le=MAX_MICRO)]
@@ -110,8 +111,9 @@ class Token(Rule, frozen=True, kw_only=True, tag="token"):
     The hold assumes one token for each byte of the `text` fields (a token is never shorter), at most `max_input`, and
     `max_output` tokens for each output, or what `output_field` allows. `output_table` gives the output bound by the
     value of one input field, and with `by_megapixel` for each started megapixel. Each file in the `images` fields is
-    held as `max_image` tokens, and with `max_part` each picture or recording inside a conversation as so many. Measured
-    usage is named `input_tokens` (text), `input_image_tokens`, `output_tokens`.
+    held as `max_image` tokens, and with `max_part` each picture inside a conversation as so many; a recording inside it
+    as its bytes, and any other file, whose length nothing tells, as `max_input`. Measured usage is named `input_tokens`
+    (text), `input_image_tokens`, `output_tokens`.
     """
 
     per: Positive = 1_000_000
@@ -308,18 +310,32 @@ def input_tokens(rule: Token, fields: dict[str, Any]) -> int:
     for name in rule.text:
         value = fields.get(name)
         parts = _files_inside(value) if rule.max_part else []
-        # a file counts as so many tokens whatever its size: neither an address nor Base64 tells how many they are
-        found += text_bytes(value) - sum(text_bytes(part) for part in parts) + rule.max_part * len(parts)
+        found += text_bytes(value) + sum(_part_tokens(rule, part) - text_bytes(part) for part in parts)
     return min(rule.max_input, found)
 
 
-def _files_inside(value: Any) -> list[dict[str, Any]]:
+def _files_inside(messages: Any) -> list[dict[str, Any]]:
     """Return the parts of messages that are no text: `image_url`, `input_audio`, `file` and their like."""
-    if isinstance(value, dict):
-        if value.get("type") in FILE_PARTS:
-            return [value]
-        return _files_inside(value.get("content"))
-    return [part for item in value for part in _files_inside(item)] if isinstance(value, list) else []
+    contents = [one.get("content") for one in messages if isinstance(one, dict)] if isinstance(messages, list) else []
+    parts = [part for content in contents if isinstance(content, list) for part in content if isinstance(part, dict)]
+    return [part for part in parts if part.get("type") in FILE_PARTS]
+
+
+def _part_tokens(rule: Token, part: dict[str, Any]) -> int:
+    """Return the most tokens of a file in a conversation; beside the address of a picture its part is text."""
+    if part["type"] == SOUND:
+        return max(rule.max_part, text_bytes(part))
+    held = part.get(PICTURE)
+    address = held.get("url") if isinstance(held, dict) else held
+    if part["type"] != PICTURE or not isinstance(address, str) or _no_picture(address):
+        return rule.max_input
+    return rule.max_part + text_bytes(part) - text_bytes(address)
+
+
+def _no_picture(address: str) -> bool:
+    """Say whether an address holds another kind of file itself."""
+    head = address[:20].lower()
+    return head.startswith("data:") and not head.startswith("data:image/")
 
 
 def output_tokens(rule: Token, fields: dict[str, Any]) -> int:

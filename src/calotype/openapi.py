@@ -8,6 +8,7 @@ from calotype.catalog import Catalog
 from calotype.dialects.content.endpoints import ENDPOINTS as CONTENT
 from calotype.dialects.endpoints import Endpoint
 from calotype.dialects.image.endpoints import ENDPOINTS as IMAGE
+from calotype.dialects.jobs.endpoints import ENDPOINTS as JOBS
 from calotype.dialects.openai import shapes
 from calotype.dialects.openai.endpoints import ENDPOINTS as OPENAI
 from calotype.kernel.generation import Operation
@@ -20,6 +21,7 @@ _TEXT: dict[str, Any] = {"type": "string"}
 ENDPOINTS: tuple[Endpoint, ...] = (
     *OPENAI,
     *IMAGE,
+    *JOBS,
     *CONTENT,
     Endpoint("GET", "/healthz", "Health", "Is it alive?", "Answers while the process runs.", public=True),
     Endpoint(
@@ -127,7 +129,7 @@ ERRORS: dict[int, str] = {
     410: "It is gone; a retired model names its replacement.",
     413: "The body is too large.",
     415: "The body is of a type that is not taken.",
-    422: "The Idempotency-Key was used with another request.",
+    422: "A field does not fit, or the Idempotency-Key was used with another request.",
     429: "Too many requests; Retry-After says when to come back.",
     501: "Planned, and not possible yet.",
     502: "The provider failed; nothing was charged.",
@@ -162,7 +164,7 @@ def document(catalog: Catalog, *, version: str, url: str) -> dict[str, Any]:
             fields["model"].pop("type", None)
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in ENDPOINTS:
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, refs)
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, refs, catalog)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -192,7 +194,7 @@ def _bodies() -> dict[type, frozenset[Operation]]:
     return found
 
 
-def _operation(endpoint: Endpoint, refs: dict[type, Any]) -> dict[str, Any]:
+def _operation(endpoint: Endpoint, refs: dict[type, Any], catalog: Catalog) -> dict[str, Any]:
     asks = _makes(endpoint)
     parameters = [
         {"name": one.name, "in": one.place, "required": one.place == "path", "description": one.words,
@@ -218,8 +220,10 @@ def _operation(endpoint: Endpoint, refs: dict[type, Any]) -> dict[str, Any]:
         content["application/json"] = {"schema": refs[endpoint.body]}
         if endpoint.example is not None:
             content["application/json"]["example"] = endpoint.example
-    if endpoint.schema is not None:
-        content["application/json"] = {"schema": endpoint.schema}
+    if (schema := schema_of(endpoint, catalog)) is not None:
+        content["application/json"] = {"schema": schema}
+        if endpoint.example is not None:
+            content["application/json"]["example"] = endpoint.example
     if endpoint.form is not None:
         content["multipart/form-data"] = {"schema": endpoint.form}
     if content:
@@ -227,6 +231,15 @@ def _operation(endpoint: Endpoint, refs: dict[type, Any]) -> dict[str, Any]:
     if endpoint.public:
         operation["security"] = []
     return operation
+
+
+def schema_of(endpoint: Endpoint, catalog: Catalog) -> dict[str, Any] | None:
+    """Return the schema of a body that is told by its own schema or by a card; None for any other."""
+    if endpoint.schema is not None or endpoint.card is None:
+        return endpoint.schema
+    card = catalog.get(endpoint.card)
+    document = card.schema.document if card is not None else {"type": "object"}
+    return {**document, "properties": {**document.get("properties", {}), **endpoint.further}}
 
 
 def _responses(endpoint: Endpoint, refs: dict[type, Any]) -> dict[str, Any]:
@@ -262,4 +275,4 @@ def _responses(endpoint: Endpoint, refs: dict[type, Any]) -> dict[str, Any]:
 
 def _makes(endpoint: Endpoint) -> bool:
     """Say whether it runs a model, and so keeps to the headers that steer that."""
-    return endpoint.body is not None or endpoint.schema is not None or bool(endpoint.operations)
+    return bool(endpoint.body or endpoint.schema or endpoint.card or endpoint.operations)

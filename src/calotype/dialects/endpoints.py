@@ -20,8 +20,8 @@ class Endpoint(Struct, frozen=True):
     """One route as it is documented; `errors` are the statuses it may refuse with beside those every route has.
 
     `operations` says which models its body may name (all where none is named); `more_types` are content types that an
-    answer may have beside `media_type`, such as that of a stream. A body is told by its type, or by its `schema`;
-    `error` is the type of refusals where it is not OpenAI's.
+    answer may have beside `media_type`, such as that of a stream. A body is told by its type, by its `schema`, or by
+    the `card` whose input it is, with `further` properties; `error` is the type of refusals where it is not OpenAI's.
     """
 
     method: str
@@ -36,6 +36,8 @@ class Endpoint(Struct, frozen=True):
     operations: tuple[Operation, ...] = ()
     body: type | None = None
     schema: dict[str, Any] | None = None
+    card: str | None = None
+    further: dict[str, Any] = {}
     error: type | None = None
     form: dict[str, Any] | None = None
     example: dict[str, Any] | None = None

@@ -1,12 +1,10 @@
 """The caller's own account: profile, credits and their history (`wire/products.md B5`)."""
 
-from decimal import Decimal
-
 from msgspec import Struct
 
 from calotype.dialects.door import Exchange
 from calotype.dialects.jobs.answers import tell
-from calotype.dialects.jobs.credits import two_digits
+from calotype.dialects.jobs.credits import Amount, two_digits
 from calotype.dialects.jobs.desk import Desk, whole
 from calotype.dialects.jobs.statuses import moment
 from calotype.jobs.statement import Kind
@@ -17,47 +15,47 @@ CURRENCY = "THB"
 """The word that the published answer carries; what a credit is worth here is the operator's setting."""
 
 
-class Profile(Struct):
+class JobsProfile(Struct):
     """Who calls; accounts here are organisations and have no mail address."""
 
     success: bool
     user_id: str
     name: str
     email: str | None
-    credits_balance: Decimal
+    credits_balance: Amount
     created_at: str
 
 
-class Balance(Struct):
+class CreditBalance(Struct):
     """What is left: what was paid in, less what was spent and what running jobs were debited."""
 
     success: bool
     user_id: str
-    credits_balance: Decimal
+    credits_balance: Amount
     credits_balance_formatted: str
     currency: str
     cached: bool
 
 
-class Line(Struct):
+class CreditLine(Struct):
     """One movement of credits; `type` says which way, `amount` is never negative."""
 
     id: str
     type: Kind
-    amount: Decimal
-    balance_after: Decimal
+    amount: Amount
+    balance_after: Amount
     job_id: str | None
     created_at: str
 
 
-class Lines(Struct):
+class CreditLines(Struct):
     """The newest movements."""
 
     success: bool
-    transactions: list[Line]
+    transactions: list[CreditLine]
 
 
-class Done(Struct):
+class JobsDone(Struct):
     """That it was done, in words."""
 
     success: bool
@@ -68,14 +66,14 @@ async def profile(desk: Desk, x: Exchange) -> None:
     """Answer who calls."""
     org = (await desk.enter(x)).org
     left = desk.rate.left(await desk.statement.balance_micro(org.id))
-    await tell(x, Profile(True, org.id, org.name, None, left, moment(org.created_at_ms)))
+    await tell(x, JobsProfile(True, org.id, org.name, None, left, moment(org.created_at_ms)))
 
 
 async def balance(desk: Desk, x: Exchange) -> None:
     """Answer what is left."""
     org = (await desk.enter(x)).org
     left = desk.rate.left(await desk.statement.balance_micro(org.id))
-    await tell(x, Balance(True, org.id, left, f"{two_digits(left)} เครดิต", CURRENCY, False))
+    await tell(x, CreditBalance(True, org.id, left, f"{two_digits(left)} เครดิต", CURRENCY, False))
 
 
 async def credit_history(desk: Desk, x: Exchange) -> None:
@@ -84,16 +82,16 @@ async def credit_history(desk: Desk, x: Exchange) -> None:
     desk.refuse_lists(caller)
     lines = await desk.statement.transactions(caller.org.id, whole(x, "limit", LINES, MOST_LINES))
     shown = [
-        Line(
+        CreditLine(
             one.id, one.kind, desk.rate.of(one.amount_micro), desk.rate.left(one.balance_after_micro),
             one.job_id, moment(one.at_ms),
         )
         for one in lines
     ]  # fmt: skip
-    await tell(x, Lines(True, shown))
+    await tell(x, CreditLines(True, shown))
 
 
 async def forget_cached(desk: Desk, x: Exchange) -> None:
     """Answer that the balance is read anew, which it always is."""
     await desk.enter(x)
-    await tell(x, Done(True, "Balances are not cached here; the next answer is read anew."))
+    await tell(x, JobsDone(True, "Balances are not cached here; the next answer is read anew."))

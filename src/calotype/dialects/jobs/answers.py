@@ -7,6 +7,7 @@ import msgspec
 from calotype.dialects.door import Exchange
 from calotype.dialects.headers import Headers, refusal_stamp, stamp_headers, stamp_of, warning_headers
 from calotype.dialects.jobs.credits import CreditRate
+from calotype.dialects.jobs.shapes import FieldError, JobsError
 from calotype.jobs.types import JobView
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import DataClass
@@ -33,11 +34,11 @@ def job_headers(view: JobView) -> Headers:
     return [*stamp_headers(stamp_of(view)), (b"x-calotype-job-id", view.id.encode()), *warning_headers(view.warnings)]
 
 
-def detail_of(problem: Problem, rate: CreditRate) -> str | list[dict[str, Any]]:
+def detail_of(problem: Problem, rate: CreditRate) -> str | list[FieldError]:
     """Return what a refusal says: a list that names the field, or a sentence; money in credits."""
     if problem.code in LISTED and problem.field is not None:
         kind = RULES.get(str(problem.data.get("rule", "")), "value_error")
-        return [{"type": kind, "loc": location(problem.field), "msg": problem.message}]
+        return [FieldError(kind, location(problem.field), problem.message)]
     needed, available = (problem.data.get(name) for name in ("needed_micro", "available_micro"))
     if problem.code is Code.INSUFFICIENT_CREDITS and needed is not None and available is not None:
         return f"Not enough credits: {rate.of(needed):f} are needed and {rate.left(available):f} are available."
@@ -62,7 +63,7 @@ def error_answer(problem: Problem, rate: CreditRate, data_class: DataClass) -> t
         headers.append((b"retry-after", str(max(1, round(problem.retry_after_s))).encode()))
     if not problem.retryable and (problem.status >= 500 or problem.code is Code.RATE_LIMITED):
         headers.append((b"x-should-retry", b"false"))
-    return problem.status, headers, encode({"detail": detail_of(problem, rate)})
+    return problem.status, headers, encode(JobsError(detail_of(problem, rate)))
 
 
 def failure_answer(view: JobView, rate: CreditRate) -> tuple[int, Headers, bytes]:

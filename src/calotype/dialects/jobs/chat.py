@@ -18,7 +18,7 @@ FIELDS = frozenset({"messages", "temperature", "max_tokens", "web_search"})
 TEMPERATURE = 0.7
 
 
-class ChatRequest(Struct, kw_only=True):
+class JobsChatRequest(Struct, kw_only=True):
     """The body of a chat, as documented; a model may take further fields of its own."""
 
     messages: list[dict[str, Any]]

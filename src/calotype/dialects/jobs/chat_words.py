@@ -1,17 +1,16 @@
 """A chat's answer in this dialect's words: flat, and under the name that people read (`wire/products.md B4`)."""
 
-from decimal import Decimal
 from typing import Any
 
 from msgspec import Struct
 
-from calotype.dialects.jobs.credits import CreditRate
+from calotype.dialects.jobs.credits import Amount, CreditRate
 from calotype.dialects.jobs.desk import Desk
 from calotype.jobs.types import JobView
 from calotype.kernel.errors import Code, Problem
 
 
-class Usage(Struct):
+class JobsChatUsage(Struct):
     """Tokens of a chat."""
 
     prompt_tokens: int
@@ -19,34 +18,34 @@ class Usage(Struct):
     total_tokens: int
 
 
-class ChatAnswer(Struct, omit_defaults=True):
+class JobsChatAnswer(Struct, omit_defaults=True):
     """A chat's answer; `model` is the name that people read."""
 
     success: bool
     id: str
     model: str
     message: dict[str, Any]
-    usage: Usage
-    credits_used: Decimal
+    usage: JobsChatUsage
+    credits_used: Amount
     finish_reason: str
     warnings: tuple[str, ...] = ()
 
 
-def chat_answer(view: JobView, name: str, rate: CreditRate) -> ChatAnswer:
+def chat_answer(view: JobView, name: str, rate: CreditRate) -> JobsChatAnswer:
     """Return the flat answer."""
     choice = choice_of(view)
     message = {"role": "assistant", "content": None, **(choice.get("message") or {})}
-    return ChatAnswer(
+    return JobsChatAnswer(
         True, view.id, name, message, usage_of(view), rate.used(view.job), reason_of(choice), view.warnings
     )
 
 
-def usage_of(view: JobView) -> Usage:
+def usage_of(view: JobView) -> JobsChatUsage:
     """Return the tokens of a conversation."""
     used = view.job.result.usage if view.job.result is not None else {}
     asked = used.get("input_tokens", 0) + used.get("input_image_tokens", 0)
     made = used.get("output_tokens", 0)
-    return Usage(asked, made, asked + made)
+    return JobsChatUsage(asked, made, asked + made)
 
 
 def name_of(desk: Desk, view: JobView) -> str:

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from msgspec import Struct
-
 from calotype.catalog import Card
 from calotype.dialects.door import Exchange
 from calotype.dialects.jobs.answers import job_headers, tell
 from calotype.dialects.jobs.desk import Desk, whole
-from calotype.dialects.jobs.services import BY_MODEL, SERVICES, Service
+from calotype.dialects.jobs.services import BY_MODEL, Service
+from calotype.dialects.jobs.shapes import JobCancelled, JobCreated
 from calotype.dialects.jobs.statuses import history_object, status_object
 from calotype.jobs.types import JobView
 from calotype.kernel.errors import Code, Problem
@@ -38,12 +37,6 @@ FIELDS = frozenset(
 """Every field of every service: to one that does not take it, it is a warning and no refusal."""
 
 
-class Created(Struct):
-    """The answer of every call that makes a job."""
-
-    job_id: str
-
-
 async def create(desk: Desk, x: Exchange, service: Service) -> None:
     """Take a request and answer the id of its job."""
     caller = await desk.enter(x)
@@ -59,10 +52,7 @@ async def create(desk: Desk, x: Exchange, service: Service) -> None:
     delivered = False
     try:
         view = JobView(ticket.job)
-        answer: dict[str, Any] = {"job_id": view.id}
-        if view.warnings:
-            answer["warnings"] = view.warnings
-        delivered = await tell(x, answer, job_headers(view))
+        delivered = await tell(x, JobCreated(view.id, view.warnings), job_headers(view))
     finally:
         desk.engine.answered(ticket, delivered=delivered)
 
@@ -83,7 +73,7 @@ async def cancel(desk: Desk, x: Exchange, services: tuple[Service, ...]) -> None
         "requested": "The job is being made and its provider cannot be stopped; it goes on.",
         "ended": "The job had ended before.",
     }[outcome.word]
-    await tell(x, {"success": done, "message": said}, job_headers(outcome.view))
+    await tell(x, JobCancelled(done, said), job_headers(outcome.view))
 
 
 async def history(desk: Desk, x: Exchange, service: Service, *, only_made: bool = False) -> None:
@@ -172,8 +162,3 @@ def _operation(card: Card, fields: dict[str, Any]) -> Operation:
     other = PICTURED.get(first)
     names = card.schema.renamed(fields)
     return other if other in card.operations and any(names.get(name) for name in card.media_fields) else first
-
-
-def paths() -> dict[tuple[str, str], Service]:
-    """Return the calls that make jobs, by method and path."""
-    return {("POST", service.create): service for service in SERVICES}

@@ -1,11 +1,16 @@
 """Credits as this dialect writes them: millionths of a credit at the finest, exact wherever a price is in credits."""
 
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from typing import Annotated
+
+from msgspec import Meta
 
 from calotype.jobs.types import JobRow
 from calotype.kernel.generation import Operation
 from calotype.kernel.job import JobState
 
+Amount = Annotated[Decimal, Meta(extra_json_schema={"type": "number"})]
+"""Credits, written as a number."""
 FINEST = Decimal("0.000001")
 LATE_OPERATIONS = frozenset({Operation.CHAT, Operation.EMBEDDINGS})
 """Answered at once and priced by what was used: their debit is what they cost, shown when they are done."""

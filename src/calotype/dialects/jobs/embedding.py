@@ -1,13 +1,11 @@
 """Texts as vectors, answered at once and priced by tokens (`wire/products.md B3`)."""
 
-from decimal import Decimal
-
 from msgspec import Struct
 
 from calotype.dialects.door import Exchange
 from calotype.dialects.jobs.answers import failure_answer, job_headers, tell
 from calotype.dialects.jobs.chat_words import kept_once
-from calotype.dialects.jobs.credits import CreditRate
+from calotype.dialects.jobs.credits import Amount, CreditRate
 from calotype.dialects.jobs.desk import Desk
 from calotype.dialects.jobs.facts import EMBEDDING_MODEL
 from calotype.jobs.types import JobView
@@ -17,7 +15,7 @@ from calotype.kernel.job import JobState
 FIELDS = frozenset({"input"})
 
 
-class EmbeddingRequest(Struct, kw_only=True):
+class JobsEmbeddingRequest(Struct, kw_only=True):
     """The body of a request for vectors, as documented."""
 
     input: str | list[str]
@@ -25,7 +23,7 @@ class EmbeddingRequest(Struct, kw_only=True):
     webhook_url: str | None = None
 
 
-class Vector(Struct):
+class JobsVector(Struct):
     """The vector of one text."""
 
     object: str
@@ -33,22 +31,22 @@ class Vector(Struct):
     embedding: list[float]
 
 
-class EmbeddingUsage(Struct):
+class JobsEmbeddingUsage(Struct):
     """Tokens of texts."""
 
     prompt_tokens: int
     total_tokens: int
 
 
-class EmbeddingAnswer(Struct, omit_defaults=True):
+class JobsEmbeddingAnswer(Struct, omit_defaults=True):
     """Vectors, in the order of the texts."""
 
     success: bool
     object: str
-    data: list[Vector]
+    data: list[JobsVector]
     model: str
-    usage: EmbeddingUsage
-    credits_used: Decimal
+    usage: JobsEmbeddingUsage
+    credits_used: Amount
     warnings: tuple[str, ...] = ()
 
 
@@ -69,7 +67,7 @@ async def embed(desk: Desk, x: Exchange) -> None:
         desk.engine.answered(ticket, delivered=delivered)
 
 
-def embedding_answer(view: JobView, rate: CreditRate) -> EmbeddingAnswer:
+def embedding_answer(view: JobView, rate: CreditRate) -> JobsEmbeddingAnswer:
     """Return the vectors.
 
     Raises:
@@ -81,7 +79,7 @@ def embedding_answer(view: JobView, rate: CreditRate) -> EmbeddingAnswer:
     if result is None or not isinstance(vectors, list):
         raise kept_once()
     asked = result.usage.get("input_tokens", 0)
-    return EmbeddingAnswer(
-        True, "list", [Vector("embedding", n, one) for n, one in enumerate(vectors)], view.job.model,
-        EmbeddingUsage(asked, asked), rate.used(view.job), view.warnings,
+    return JobsEmbeddingAnswer(
+        True, "list", [JobsVector("embedding", n, one) for n, one in enumerate(vectors)], view.job.model,
+        JobsEmbeddingUsage(asked, asked), rate.used(view.job), view.warnings,
     )  # fmt: skip

@@ -1,12 +1,11 @@
 """What there is to choose from: voices, platforms, language models, and what tokens cost."""
 
-from decimal import Decimal
-
 from msgspec import Struct
 
 from calotype.catalog import Card, rates
 from calotype.dialects.door import Exchange
 from calotype.dialects.jobs.answers import tell
+from calotype.dialects.jobs.credits import Amount
 from calotype.dialects.jobs.desk import Desk
 from calotype.dialects.jobs.voices import VOICES
 from calotype.kernel.errors import Problem
@@ -36,7 +35,7 @@ class Platforms(Struct):
     platforms: tuple[str, ...]
 
 
-class ChatModel(Struct):
+class JobsChatModel(Struct):
     """A language model."""
 
     id: str
@@ -45,11 +44,11 @@ class ChatModel(Struct):
     default: bool
 
 
-class ChatModels(Struct):
+class JobsChatModels(Struct):
     """Every language model."""
 
     success: bool
-    models: list[ChatModel]
+    models: list[JobsChatModel]
 
 
 class TokenPrice(Struct):
@@ -58,7 +57,7 @@ class TokenPrice(Struct):
     model: str
     unit: str
     per: int
-    credits: Decimal
+    credits: Amount
 
 
 class TokenPrices(Struct):
@@ -83,10 +82,10 @@ async def chat_models(desk: Desk, x: Exchange) -> None:
     """Answer which language models a chat may name."""
     await desk.enter(x)
     listed = [
-        ChatModel(card.id, card.title, card.description, card.id == CHAT_MODEL)
+        JobsChatModel(card.id, card.title, card.description, card.id == CHAT_MODEL)
         for card in _offered(desk, Operation.CHAT, CHAT_MODEL)
     ]
-    await tell(x, ChatModels(True, listed))
+    await tell(x, JobsChatModels(True, listed))
 
 
 async def chat_pricing(desk: Desk, x: Exchange) -> None:

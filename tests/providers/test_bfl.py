@@ -327,6 +327,14 @@ def test_a_picture_that_was_refused_does_not_take_the_others_with_it() -> None:
     assert outcome.warnings == ("2 of 3 pictures were not made and are not charged",)
 
 
+def test_the_megapixels_of_a_picture_that_was_refused_are_not_charged() -> None:
+    bill = {"credits": "9", "input_megapixels": 6, "further_megapixels": 3}
+    outcome = polled(ready(), task("Content Moderated"), ready(), bill=bill)
+    assert isinstance(outcome, Succeeded)
+    assert outcome.usage == {"input_megapixels": 4, "further_megapixels": 2}
+    assert polled(ready(), ready(), ready(), bill=bill).usage == {"input_megapixels": 6, "further_megapixels": 3}
+
+
 def test_a_task_cannot_be_stopped_or_looked_up() -> None:
     with pytest.raises(StopIteration) as end:
         next(provider().cancel(handle()))

@@ -343,3 +343,11 @@ def test_speech_that_is_answered_in_words_is_asked_for_once_more() -> None:
     assert len(asked) == 2 and isinstance(outcome, Succeeded)
     _, outcome = submitted(call(SPEECH, TTS), recording(data=b""), recording(data=b""))
     assert isinstance(outcome, Failed) and outcome.kind is FailedKind.UPSTREAM
+
+
+@pytest.mark.parametrize("usage", [{}, {"candidatesTokenCount": 0, "promptTokenCount": 0}, {"totalTokenCount": 5}])
+def test_what_was_made_and_not_counted_is_left_to_the_price_table(usage: dict[str, int]) -> None:
+    part = {"inlineData": {"mimeType": "image/png", "data": B64}}
+    body = {"candidates": [{"finishReason": "STOP", "content": {"parts": [part]}}], "usageMetadata": usage}
+    outcome = outcome_of(answer(body))
+    assert isinstance(outcome, Succeeded) and outcome.usage == {}

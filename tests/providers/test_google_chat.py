@@ -332,3 +332,18 @@ def test_an_answer_that_is_no_stream_is_an_error_or_unknown() -> None:
     refused = answer([{"error": {"code": 404, "message": "no", "status": "NOT_FOUND"}}], 404)
     assert streamed(head=refused)[1].kind is FailedKind.GONE
     assert streamed(head=answer(b"<html>"))[1].kind is FailedKind.UNKNOWN
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"promptTokenCount": 0, "candidatesTokenCount": 0}])
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_whose_tokens_nobody_counted_is_estimated_and_neither_free_nor_the_dearest(
+    usage: Any, stream: bool
+) -> None:
+    said = chunk({"text": "A long answer. " * 40}, reason="STOP", **({} if usage is None else {"usageMetadata": usage}))
+    if stream:
+        outcome = streamed(said)[1]
+    else:
+        _, outcome = chat({}, answer(said))
+    assert isinstance(outcome, Succeeded) and outcome.usage["estimated"] == 1
+    assert 1 <= outcome.usage["input_tokens"] < 20 and 140 < outcome.usage["output_tokens"] < 170
+    assert len(outcome.warnings) == 1

@@ -136,7 +136,7 @@ class Bfl(Provider):
         return Succeeded(
             outputs,
             data=next(one.data for one in found if isinstance(one, Succeeded)),
-            usage=usage_of(handle["bill"]),
+            usage=usage_of(handle["bill"], made=len(found) - len(failures), tasks=len(found)),
             cost=cost_of(handle["bill"]),
             warnings=note if lost else (),
             upstream_id=handle["tasks"][0]["id"],

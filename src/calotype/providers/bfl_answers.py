@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal, DecimalException
 from typing import Any
 
+from calotype.kernel.money import ceil_div
 from calotype.kernel.outcome import Cost, Failed, FailedKind, Output
 from calotype.kernel.steps import HttpResponse
 from calotype.providers.answers import redacted
@@ -105,9 +106,10 @@ def cost_of(bill: dict[str, Any]) -> Cost | None:
     return Cost(math.ceil(spent * CREDIT_MICRO), str(spent), "bfl_credit", "response")
 
 
-def usage_of(bill: dict[str, Any]) -> dict[str, int]:
-    """Return the measured units that a handle remembers."""
-    return {name: int(bill[name]) for name in ("input_megapixels", "further_megapixels") if name in bill}
+def usage_of(bill: dict[str, Any], *, made: int, tasks: int) -> dict[str, int]:
+    """Return the measured units that a handle remembers, for as many of its tasks, all alike, as came to a picture."""
+    measured = ("input_megapixels", "further_megapixels")
+    return {name: ceil_div(int(bill[name]) * made, tasks) for name in measured if name in bill}
 
 
 def prose(fields: dict[str, Any]) -> Iterator[str]:

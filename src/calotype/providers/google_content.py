@@ -173,9 +173,8 @@ def joined(results: list[Succeeded | Failed]) -> Outcome:
         return failures[0]
     if len(made) == 1 and not failures:
         return made[0]
-    usage: dict[str, int] = {}
-    for one in made:
-        usage = {name: usage.get(name, 0) + one.usage.get(name, 0) for name in {**usage, **one.usage}}
+    counted = [name for name in made[0].usage if all(name in one.usage for one in made)]
+    usage = {name: sum(one.usage[name] for one in made) for name in counted}
     tokens = sum(int(one.cost.amount or 0) for one in made if one.cost is not None)
     why = {one.message for one in failures}
     warnings = (f"{len(failures)} of {len(results)} were not made: {' '.join(sorted(why))}",) if failures else ()
@@ -211,12 +210,13 @@ def usage_of(said: Any, modality: str) -> tuple[dict[str, int], Cost | None]:
     made = _by_modality(said.get("candidatesTokensDetails"))
     whole = count(said.get("promptTokenCount"))
     pictures_in = given.get("IMAGE", 0)
-    usage = {
-        "input_tokens": max(0, whole - pictures_in),
-        "output_tokens": made.get(modality, count(said.get("candidatesTokenCount"))),
-    }
+    usage = {"output_tokens": made.get(modality) or count(said.get("candidatesTokenCount"))}
+    if whole:
+        usage["input_tokens"] = max(0, whole - pictures_in)
     if pictures_in:
         usage["input_image_tokens"] = pictures_in
+    if not usage["output_tokens"]:  # it was not counted, for something was made: the price table's bound stands
+        del usage["output_tokens"]
     total = count(said.get("totalTokenCount")) or sum(usage.values())
     return usage, Cost(amount=str(total), unit="tokens", source="response")
 

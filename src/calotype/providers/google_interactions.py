@@ -209,7 +209,8 @@ def _usage(said: Any, want: str) -> tuple[dict[str, int], Cost | None]:
     made = {word(one.get("modality")).lower(): count(one.get("tokens")) for one in rows}
     usage = {
         "input_tokens": count(said.get("total_input_tokens")),
-        "output_tokens": made.get(want, count(said.get("total_output_tokens"))),
+        "output_tokens": made.get(want) or count(said.get("total_output_tokens")),
     }
+    usage = {name: number for name, number in usage.items() if number}  # what is nought was not counted
     total = count(said.get("total_tokens")) or sum(usage.values())
     return usage, Cost(amount=str(total), unit="tokens", source="response")

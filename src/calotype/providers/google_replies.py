@@ -13,6 +13,7 @@ from calotype.providers.google_content import parts_of
 from calotype.providers.google_errors import REFUSED, blocked, ended, finished, unreadable
 from calotype.providers.google_json import count, table, tables, word
 from calotype.providers.google_wire import CONTENT, Line, Target
+from calotype.providers.openai_chat import counted
 
 STREAM = "streamGenerateContent"
 REASONS = {"STOP": "stop", "MAX_TOKENS": "length"} | dict.fromkeys(REFUSED, "content_filter")
@@ -21,7 +22,7 @@ REASONS = {"STOP": "stop", "MAX_TOKENS": "length"} | dict.fromkeys(REFUSED, "con
 class Reply:
     """An answer as it grows, and what each piece adds to it."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, fields: dict[str, Any]) -> None:
         self.content = ""
         self.reasoning = ""
         self.calls: list[dict[str, Any]] = []
@@ -30,6 +31,7 @@ class Reply:
         self.usage: dict[str, Any] = {}
         self.ident: str | None = None
         self._token = token
+        self._fields = fields
 
     def take(self, chunk: dict[str, Any]) -> list[dict[str, Any]]:
         """Take a chunk in and return it as deltas of OpenAI's."""
@@ -77,7 +79,10 @@ class Reply:
             message["reasoning"] = self.reasoning
         reason = "tool_calls" if self.calls and self.reason == "STOP" else REASONS.get(self.reason, "stop")
         choice = {"index": 0, "message": message, "finish_reason": reason}
-        return Succeeded(data={"choices": [choice]}, usage=usage, cost=cost, upstream_id=self.ident)
+        usage, warnings = counted(usage, self._fields, [choice])
+        return Succeeded(
+            data={"choices": [choice]}, usage=usage, cost=cost, warnings=warnings, upstream_id=self.ident
+        )  # fmt: skip
 
 
 def chat(line: Line, call: Call, target: Target) -> Steps[Outcome]:
@@ -86,7 +91,7 @@ def chat(line: Line, call: Call, target: Target) -> Steps[Outcome]:
         body = chat_body(call.input, target.model)
     except Unusable as wrong:
         return Failed(FailedKind.INVALID, str(wrong), field=wrong.field)
-    reply = Reply(call.token)
+    reply = Reply(call.token, call.input)
     quiet = call.data_class is DataClass.PHI
     if not call.stream:
         answer: HttpResponse = yield line.call(target, CONTENT, body)

@@ -19,6 +19,7 @@ from calotype.providers.openai_replies import Reply, spoken
 
 DONE = "[DONE]"
 _BROKE_OFF = "The provider's answer broke off."
+_PRICED = ("input_tokens", "output_tokens")
 
 CostOf = Callable[[dict[str, Any]], Cost | None]
 
@@ -175,11 +176,7 @@ class _Listening:
             return self._failed(FailedKind.UPSTREAM, "The provider failed while it answered.")
         if reasons == {"content_filter"} and not any(spoken(choice["message"]) for choice in choices):
             return self._failed(FailedKind.MODERATED, "The provider's content policy withheld the answer.")
-        usage = token_usage(self._usage)
-        warnings: tuple[str, ...] = ()
-        if "input_tokens" not in usage or "output_tokens" not in usage:
-            usage = {**_estimated(self._call.input, choices), **usage, "estimated": 1}
-            warnings = ("the provider did not say how many tokens were used; they are estimated from the text",)
+        usage, warnings = counted(token_usage(self._usage), self._call.input, choices)
         return Succeeded(data={"choices": choices}, usage=usage, cost=cost, warnings=warnings, upstream_id=self._id)
 
     def _refused(self, body: dict[str, Any]) -> Failed:
@@ -191,6 +188,21 @@ class _Listening:
             kind, message, detail=detail or f"HTTP {self._answer.status}", status=self._answer.status,
             cost=self._manner.cost_of(self._usage),
         )  # fmt: skip
+
+
+def counted(
+    usage: dict[str, int], fields: dict[str, Any], choices: list[dict[str, Any]]
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Return the tokens that were counted, with estimates for those that were not, and what is to be said of them.
+
+    Nought for a text that was there is no count.
+    """
+    if any(spoken(choice["message"]) for choice in choices):
+        usage = {name: number for name, number in usage.items() if number or name not in _PRICED}
+    if all(name in usage for name in _PRICED):
+        return usage, ()
+    said = "the provider did not say how many tokens were used; they are estimated from the text"
+    return {**_estimated(fields, choices), **usage, "estimated": 1}, (said,)
 
 
 def _estimated(fields: dict[str, Any], choices: list[dict[str, Any]]) -> dict[str, int]:

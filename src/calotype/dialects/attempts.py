@@ -26,6 +26,8 @@ ANOTHER_MAY_DO = frozenset(
 )
 """Failures that are the model's own: nothing the caller said is wrong, and no rule forbids it."""
 MOST_KEPT = 10_000
+STOP_S = 3.0
+"""How long a wish to stop a job may take to be heard upstream."""
 
 
 class Tried(Struct, frozen=True):
@@ -116,19 +118,27 @@ class Attempts:
         """
         ticket = await self._engine.accept(ask)
         limit_s = None if effort.timeout_ms is None else effort.timeout_ms / 1000
-        try:
-            async with asyncio.timeout(limit_s):
-                return await self._engine.end_of(ticket), ticket
-        except TimeoutError:
-            outcome = await self._engine.cancel(ticket.job.id, ask.org.id)
-        if outcome.view.state is JobState.SUCCEEDED:
-            return outcome.view, ticket
-        if outcome.word == "requested":
+        view = await self._end_within(ticket, limit_s)
+        if view is not None:
+            return view, ticket
+        await self._engine.cancel(ticket.job.id, ask.org.id)
+        view = await self._end_within(ticket, STOP_S)
+        if view is None:
             self._engine.answered(ticket, delivered=False)
             sentence = "It took longer than the timeout and cannot be stopped; the same request sent again joins it."
             raise Problem(Code.TIMEOUT, sentence, retryable=False, data={"job_id": ticket.job.id})
+        if view.state is JobState.SUCCEEDED:
+            return view, ticket
         sentence = f"It took longer than {effort.timeout_ms} ms and was stopped; nothing was charged."
         raise Problem(Code.TIMEOUT, sentence, field="timeout", retryable=False)
+
+    async def _end_within(self, ticket: Ticket, limit_s: float | None) -> JobView | None:
+        """Wait for the end of a job, None where it takes longer."""
+        try:
+            async with asyncio.timeout(limit_s):
+                return await self._engine.end_of(ticket)
+        except TimeoutError:
+            return None
 
     async def _earlier(self, name: str, org_id: OrgId) -> JobView | None:
         """Return the job that answered the same request, while its files are still there."""

@@ -10,30 +10,32 @@ SIDE = 1024
 """The side that is meant where only the other one is named."""
 NAMES = {"num_images": "n", "duration": "seconds"}
 """What parameters are called elsewhere in the house."""
-BACK = {"size": "width", "image_size": "width", "n": "num_images", "seconds": "duration", "image": "image_url",
-        "image_urls": "image_url", "start_image_url": "image_url"}  # fmt: skip
+BACK = {
+    "size": "width", "n": "num_images", "seconds": "duration", "image": "image_url", "image_urls": "image_url",
+    "start_image_url": "image_url",
+}  # fmt: skip
+"""The house's names of fields, and this dialect's."""
+
+
+def taken(card: Card, verb: Verb) -> frozenset[str]:
+    """Return the parameters that a model takes: by its maker, or of a model that is not in the table by its card."""
+    maker = maker_of(card)
+    if maker is not None and (verb, maker) in TAKEN:
+        return TAKEN[verb, maker]
+    return frozenset(name for name in PARAMETERS[verb] if _target(card, name) is not None)
 
 
 def refused_parameters(card: Card, verb: Verb, given: dict[str, Any]) -> list[str]:
-    """Return the parameters given that a model does not take.
-
-    Those of makers this dialect was made for are in its table; of any other model its card decides.
-    """
-    asked = [name for name in given if name in PARAMETERS[verb]]
-    maker = maker_of(card)
-    if maker is not None and (verb, maker) in TAKEN:
-        return [name for name in asked if name not in TAKEN[verb, maker]]
-    return [name for name in asked if _target(card, name) is None]
+    """Return the parameters given that a model does not take."""
+    takes = taken(card, verb)
+    return [name for name in given if name in PARAMETERS[verb] and name not in takes]
 
 
 def refusal(card: Card, verb: Verb, name: str) -> Problem:
     """Return the refusal of a parameter, which says what the model takes."""
     maker = maker_of(card)
     whose = f" ({WORDS[maker]})" if maker is not None else ""
-    if maker is not None and (verb, maker) in TAKEN:
-        takes = sorted(TAKEN[verb, maker])
-    else:
-        takes = sorted(one for one in PARAMETERS[verb] if _target(card, one) is not None)
+    takes = sorted(taken(card, verb))
     sentence = f"{card.id}{whose} does not take {name}; it takes {', '.join(takes) or 'none of these parameters'}."
     return Problem(Code.INVALID_INPUT, f"{sentence} strict: false leaves it out.", field=name)
 

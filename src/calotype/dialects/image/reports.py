@@ -6,7 +6,8 @@ from typing import Any, get_args
 from calotype.catalog import Card, rates
 from calotype.dialects.image.answers import JSON, encode, rate_headers, success, usd_number
 from calotype.dialects.image.desk import RATE, Desk, ImageExchange
-from calotype.dialects.image.offers import PARAMETERS, TAKEN, maker_of, verb_of
+from calotype.dialects.image.fields import taken
+from calotype.dialects.image.offers import maker_of, verb_of
 from calotype.jobs.spending import Group, Spent, spending
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import KeyClass
@@ -30,10 +31,6 @@ async def models(desk: Desk, x: ImageExchange) -> None:
 def model_object(desk: Desk, card: Card) -> dict[str, Any]:
     """Return a model: `parameters` are those of this dialect, `prices` what the first route that runs here costs."""
     maker, verb = maker_of(card), verb_of(card)
-    takes: frozenset[str] = frozenset()
-    if verb is not None:
-        known = TAKEN.get((verb, maker)) if maker is not None else None
-        takes = known if known is not None else PARAMETERS[verb]
     running = [route for route in card.routes if route.runs(desk.available)]
     prices: list[dict[str, Any]] = []
     route = next((one for one in (*running, *card.routes) if one.priced), None)
@@ -48,7 +45,7 @@ def model_object(desk: Desk, card: Card) -> dict[str, Any]:
         "provider": maker or (card.routes[0].provider if card.routes else "calotype"),
         "available": bool(running),
         "status": card.status_here(desk.available),
-        "parameters": sorted(takes),
+        "parameters": sorted(taken(card, verb)) if verb is not None else [],
         "prices": prices,
     }
 

@@ -210,7 +210,7 @@ class App:
             ),
             media=self._media(),
             metrics=self.metrics, ready=self.problems,
-            documents=documents(self.catalog, version=__version__, url=_url_of(settings)),
+            documents=documents(self.catalog, version=__version__, url=url_of(settings)),
             cors_origins=settings.security.cors_origins, start=self.start, stop=self.stop,
         )  # fmt: skip
 
@@ -396,7 +396,7 @@ def catalog_of(settings: Settings) -> Catalog:
     return Catalog.load(settings.cards_dir, settings.providers, pricing_of(settings), found)
 
 
-def _url_of(settings: Settings) -> str:
+def url_of(settings: Settings) -> str:
     """Return where clients reach this server, as far as the settings know."""
     return (settings.public_url or f"http://{settings.host}:{settings.port}").rstrip("/")
 

@@ -52,12 +52,12 @@ def price_lines(card: Card, pricing: Pricing) -> list[str]:
         return ["- No price is known yet, so it cannot be used until the operator sets one."]
     if not any(row.price_micro for row in rows):
         return ["- Free."]
-    return [f"- {usd(row.price_micro)} ({row.price_micro} micro-USD) for {unit_of(row)}{when_of(row)}" for row in rows]
+    return [f"- {usd(row.price_micro)} ({row.price_micro} micro-USD) per {unit_of(row)}{when_of(row)}" for row in rows]
 
 
 def unit_of(row: Rate) -> str:
-    """Say what a price is for: `1 image`, `1,000,000 tokens`."""
-    return f"{row.per:,} {row.unit}{'' if row.per == 1 else 's'}"
+    """Say for how much a price is: `image`, `1,000,000 input tokens`."""
+    return row.unit if row.per == 1 else f"{row.per:,} {row.unit}s"
 
 
 def when_of(row: Rate) -> str:

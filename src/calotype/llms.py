@@ -88,7 +88,7 @@ def short(site: Site) -> str:
     """Return the index: APIs, endpoints, and models with a link to the text of each."""
     lines = [*_beginning(site), "## Endpoints", ""]
     lines += [f"- `{one.method} {one.path}`: {one.summary}. {one.words}" for one in site.endpoints]
-    lines += ["", "## Services of the jobs API", "", *map(_service_line, SERVICES), "", "## Models", ""]
+    lines += ["", *_services(site), "## Models", ""]
     for card in site.catalog.cards():
         operations = ", ".join(card.operations)
         lines.append(
@@ -104,7 +104,7 @@ def full(site: Site) -> str:
     lines = [*_beginning(site), "## Endpoints", ""]
     for one in site.endpoints:
         lines += [f"### {one.method} {one.path}", "", f"{one.summary}. {one.words}", "", *_block(curl(one, site.url))]
-    lines += ["## Services of the jobs API", "", *map(_service_line, SERVICES), "", "## Models", ""]
+    lines += [*_services(site), "## Models", ""]
     for card in site.catalog.cards():
         lines.append(model_page(card, site).replace("\n## ", "\n#### ").replace("# ", "### ", 1))
     return "\n".join(lines)
@@ -128,6 +128,12 @@ def model_page(card: Card, site: Site) -> str:
     for dialect in site.dialects:
         lines += _call(card, dialect, site)
     return "\n".join(lines)
+
+
+def cards_of(service: Service, catalog: Catalog) -> list[Card]:
+    """Return the cards of a service that are in force."""
+    found = (catalog.get(model) for model in service.models)
+    return [card for card in found if card is not None and card.status != "retired"]
 
 
 def curl(endpoint: Endpoint, url: str) -> str:
@@ -157,8 +163,16 @@ def _beginning(site: Site) -> list[str]:
     return [*lines, ""]
 
 
-def _service_line(one: Service) -> str:
-    chosen = f" `{one.chosen_by}` chooses among {', '.join(one.models)}." if one.chosen_by else ""
+def _services(site: Site) -> list[str]:
+    """Return the services that have a model in force, as far as they are not among the endpoints."""
+    known = {one.path for one in site.endpoints}
+    undocumented = [one for one in SERVICES if PREFIX + one.create not in known]
+    lines = [_service_line(one, cards) for one in undocumented if (cards := cards_of(one, site.catalog))]
+    return ["## Services of the jobs API", "", *lines, ""] if lines else []
+
+
+def _service_line(one: Service, cards: list[Card]) -> str:
+    chosen = f" `{one.chosen_by}` chooses among {', '.join(card.id for card in cards)}." if one.chosen_by else ""
     return (
         f"- `POST {PREFIX}{one.create}`: {one.title}. {one.words}{chosen}"
         f" Look at it with `GET {PREFIX}{one.status}{{job_id}}`; results: {', '.join(one.results)}."

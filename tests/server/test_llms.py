@@ -13,7 +13,8 @@ import pytest
 import calotype.dialects
 from calotype.catalog import Catalog, Pricing
 from calotype.dialects.jobs.app import EXACT
-from calotype.llms import DIALECTS, Site, model_page, short, texts
+from calotype.dialects.jobs.services import SERVICES
+from calotype.llms import DIALECTS, Site, cards_of, full, model_page, short, texts
 from calotype.openapi import ENDPOINTS
 from calotype.server import Server
 from running import Account, House
@@ -56,6 +57,21 @@ def test_an_api_without_endpoints_is_not_listed() -> None:
         assert f"- {gone.title} (" not in short(bare)
 
 
+def test_a_service_is_listed_while_a_model_of_it_is_in_force() -> None:
+    bare = Site(Catalog.load(), [one for one in ENDPOINTS if not one.path.startswith("/api/v1/")], URL)
+    for text in (short(bare), full(bare)):
+        assert "`POST /api/v1/text-to-image/generate`: Z-Image." in text
+        assert "`model` chooses among veo3_fast, veo3." in text
+        assert "/api/v1/sora2" not in text, "Sora is retired"
+
+
+def test_every_service_is_in_the_index_once(http: httpx2.Client) -> None:
+    text = http.get("/llms.txt").text
+    for one in SERVICES:
+        if cards_of(one, Catalog.load()):
+            assert text.count(f"`POST /api/v1{one.create}`") == 1
+
+
 def test_every_model_has_a_text_under_each_of_its_names_and_the_index_leads_there(
     house: House, http: httpx2.Client
 ) -> None:
@@ -79,7 +95,7 @@ def test_the_text_of_a_model_has_its_fields_and_prices_and_that_of_a_retired_one
         else:
             assert all(f"- `{name}` (" in page for name in card.fields)
             assert "## Price\n\n- " in page and called(page)
-    assert "- 0.0015 USD (1500 micro-USD) for 1 image" in model_page(catalog.find("local/sketch"), site(catalog))
+    assert "- 0.0015 USD (1500 micro-USD) per image" in model_page(catalog.find("local/sketch"), site(catalog))
     assert "- Free." in model_page(catalog.find("local/music"), site(catalog))
 
 

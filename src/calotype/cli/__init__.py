@@ -23,6 +23,7 @@ from calotype.cli.pull import pull_, pulled
 from calotype.cli.reference import reference
 from calotype.cli.sandbox import sandbox
 from calotype.cli.serve import serve
+from calotype.cli.skill import skill
 from calotype.cli.templates import templates
 from calotype.cli.terminal import Failure, say
 from calotype.cli.upkeep import db, ledger, media, secrets
@@ -72,6 +73,7 @@ program.add_typer(workers, name="workers")
 program.add_typer(ledger, name="ledger")
 program.add_typer(media, name="media")
 program.add_typer(secrets, name="secrets")
+program.add_typer(skill, name="skill")
 program.add_typer(ca, name="ca")
 program.add_typer(db, name="db")
 program.command()(doctor)

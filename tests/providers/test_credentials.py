@@ -33,12 +33,12 @@ def ring(count: int, idempotency: Idempotency = Idempotency.NONE) -> tuple[Ring,
     return Ring(adapters, [f"m{n}" for n in range(count)], clock), clock
 
 
-def call(token: str = "job-1") -> Call:
-    return Call("job", 1, token, Operation.TEXT_TO_IMAGE, "model", {})
+def call(job_id: str = "job-1", attempt: int = 1) -> Call:
+    return Call(job_id, attempt, f"{job_id}-{attempt}", Operation.TEXT_TO_IMAGE, "model", {})
 
 
-def chosen(from_ring: Ring, token: str = "job-1") -> Credential:
-    one = from_ring.choose(call(token))
+def chosen(from_ring: Ring, job_id: str = "job-1", attempt: int = 1) -> Credential:
+    one = from_ring.choose(call(job_id, attempt))
     assert isinstance(one, Credential)
     return one
 
@@ -106,7 +106,18 @@ def test_an_attempt_that_can_be_found_again_always_goes_through_the_same_credent
     three.learn(resting, LOCKED)
     refusal = three.choose(call("job-1"))
     assert isinstance(refusal, Failed)
-    assert refusal.kind is FailedKind.RETRY, "the next attempt may choose another"
+    assert refusal.kind is FailedKind.RETRY
+    assert {chosen(three, "job-1", attempt).mark for attempt in (2, 3)} == {"m0", "m1", "m2"} - {resting.mark}
+
+
+def test_a_call_whose_credential_is_refused_is_worth_another_ones_turn_while_one_is_awake() -> None:
+    two, _ = ring(2)
+    assert not two.learn(chosen(two), Succeeded())
+    assert not two.learn(chosen(two), LIMITED)
+    assert two.learn(chosen(two), LOCKED) is False, "the other one rests"
+    other, _ = ring(2)
+    assert other.learn(chosen(other), LOCKED)
+    assert not other.learn(chosen(other), LOCKED)
 
 
 def test_a_job_is_polled_with_the_credential_it_was_submitted_with() -> None:

@@ -54,8 +54,8 @@ class Ring:
     """The credentials of one provider instance.
 
     A provider that can find out what became of a call (`Idempotency`) gets every sending of one attempt through the
-    same credential, and so does any provider the frames of one session; all others take turns. A job's later requests
-    use the credential that its submit used.
+    same credential, and the next attempt goes through the next; so does any provider the frames of one session; all
+    others take turns. A job's later requests use the credential that its submit used.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Ring:
     def choose(self, call: Call) -> Credential | Failed:
         """Return the credential for a call, or why there is none at the moment."""
         if self._all[0].adapter.idempotency is not Idempotency.NONE:
-            fixed = self._all[zlib.crc32(call.token.encode()) % len(self._all)]
+            fixed = self._all[(zlib.crc32(call.job_id.encode()) + call.attempt) % len(self._all)]
             return fixed if not fixed.resting else self._resting(fixed)
         if call.session is not None:
             usual = self._all[zlib.crc32(call.session.encode()) % len(self._all)]
@@ -95,9 +95,14 @@ class Ring:
         mark = handle.get(CREDENTIAL)
         return next((one for one in self._all if one.mark == mark), self._all[0])
 
-    def learn(self, one: Credential, outcome: Outcome) -> None:
-        """Take note of what a call with this credential came to."""
+    def learn(self, one: Credential, outcome: Outcome) -> bool:
+        """Take note of what a call with this credential came to; True when it is worth another credential's turn.
+
+        That is so where this one was refused itself, which is no fault of the call's, and not all of them rest.
+        """
         one.learn(outcome, alone=len(self._all) == 1)
+        refused = isinstance(outcome, Failed) and outcome.kind in _STOPS
+        return refused and any(not other.resting for other in self._all)
 
     def marked(self, one: Credential, handle: Handle) -> Handle:
         """Return the handle with the credential in it, where there are several."""

@@ -248,19 +248,24 @@ class Driven:
         on_progress: Callable[[float], None],  # noqa: ARG002  (an HTTP exchange has no progress)
         on_delta: Callable[[Delta], None] = unheard,
     ) -> Outcome:
-        """Run the submit conversation; a transport failure becomes `retry` or `unknown`."""
-        chosen = self.ring.choose(call)
-        if isinstance(chosen, Failed):
-            return chosen
-        try:
-            outcome = await drive(chosen.adapter.submit(call), self.upstream, on_commit, on_delta)
-        except NotSent as error:
-            return Failed(FailedKind.RETRY, "The upstream could not be reached.", detail=str(error))
-        except AnswerTooLarge as error:
-            return Failed(FailedKind.UPSTREAM, "The upstream's answer was too large.", detail=str(error))
-        except MaybeSent as error:
-            return Failed(FailedKind.UNKNOWN, "The upstream did not answer.", detail=str(error))
-        self.ring.learn(chosen, outcome)
+        """Run the submit conversation; a transport failure becomes `retry` or `unknown`.
+
+        A call whose credential is refused is made again with another one: what was refused was not taken.
+        """
+        while True:
+            chosen = self.ring.choose(call)
+            if isinstance(chosen, Failed):
+                return chosen
+            try:
+                outcome = await drive(chosen.adapter.submit(call), self.upstream, on_commit, on_delta)
+            except NotSent as error:
+                return Failed(FailedKind.RETRY, "The upstream could not be reached.", detail=str(error))
+            except AnswerTooLarge as error:
+                return Failed(FailedKind.UPSTREAM, "The upstream's answer was too large.", detail=str(error))
+            except MaybeSent as error:
+                return Failed(FailedKind.UNKNOWN, "The upstream did not answer.", detail=str(error))
+            if not self.ring.learn(chosen, outcome):
+                break
         if isinstance(outcome, Pending):
             return replace(outcome, handle=self.ring.marked(chosen, outcome.handle))
         return outcome

@@ -36,7 +36,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Submit(Struct, frozen=True):
-    """One request that costs money, as it arrived; `at_s` is a monotonic time."""
+    """One request that costs money, as it arrived; `at_s` is a monotonic time, `fault` the trouble it was given."""
 
     method: str
     path: str
@@ -44,6 +44,7 @@ class Submit(Struct, frozen=True):
     headers: dict[str, str]
     body: bytes
     at_s: float
+    fault: Fault = NONE
 
     def json(self) -> Any:
         """Decode the body; None when it is not JSON."""
@@ -100,8 +101,10 @@ class Emulator:
         return reply({"error": "as you wished"}, fault.status)
 
     def words_of(self, request: Request, body: bytes) -> str:
-        """Return the text that may hold words for this request."""
-        return f"{request.url.path} {body[:SHOWN_BYTES].decode(errors='replace')}"
+        """Return the text that may hold words for this request: the same one when the request is sent again."""
+        text = body[:SHOWN_BYTES].decode(errors="replace")
+        boundary = request.headers.get("content-type", "").partition("boundary=")[2].strip('"')
+        return f"{request.url.path} {text.replace(boundary, '') if boundary else text}"
 
     def state(self) -> dict[str, Any]:
         """Return what the report tells beside the submits."""
@@ -139,8 +142,8 @@ class Emulator:
                 fault = self._worded(request, stage, body)
             if stage in STAGES_THAT_PAY:
                 headers = dict(request.headers)
-                submit = Submit(request.method, request.url.path, request.url.query, headers, body, time.monotonic())
-                self.submits.append(submit)
+                url, now_s = request.url, time.monotonic()
+                self.submits.append(Submit(request.method, url.path, url.query, headers, body, now_s, fault))
             if fault.cut == "before":
                 return await drop(request)
             return await self._answer(request, fault, handler)

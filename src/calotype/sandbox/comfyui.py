@@ -11,6 +11,7 @@ Words in the graph: `@work=2` seconds of sampling, `@oom`, `@fails`, `@interrupt
 """
 
 import asyncio
+import re
 import sys
 import time
 import uuid
@@ -36,6 +37,8 @@ from calotype.sandbox.faults import Fault, words_in
 VERSION = "0.3.75"
 GIB = 1 << 30
 SECRETS = ("api_key_comfy_org", "auth_token_comfy_org")
+_OWN = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{32}|\d{6,}")
+"""What differs each time the same graph is sent: ids and seeds."""
 
 
 class ComfyUI(Emulator):
@@ -117,8 +120,8 @@ class ComfyUI(Emulator):
     def words_of(self, request: Request, body: bytes) -> str:
         """Look for words in the graph; what is asked later about a job, or its files, keeps to those of its graph."""
         path = request.url.path
-        if path == "/prompt":
-            return body.decode(errors="replace")
+        if path == "/prompt":  # each sending of a graph has its own ids and seeds, and is still the same graph
+            return _OWN.sub("", body.decode(errors="replace"))
         if path == "/view":
             name = f"{request.query_params.get('subfolder', '')}/{request.query_params.get('filename', '')}"
             return next((text for ident, text in self._texts.items() if ident in name), "")

@@ -9,6 +9,7 @@ refuses whoever shows it a key. Words beside every fault: those of `google_gener
 
 import asyncio
 import http.client
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
@@ -33,6 +34,7 @@ NOT_HERE = "This model only supports Interactions API."
 SHOWN = ("gemini-2.5-flash", "gemini-3.1-flash-image", "gemini-3.8-flash-tts", "gemini-omni-1.1-flash", "lyria-3.5")
 """What the list of models names; every model of a known family runs."""
 PIECE_CHARS = 12
+_ADDRESS = re.compile(r'https?://[^\s"]+')
 
 
 class Google(Emulator):
@@ -78,7 +80,8 @@ class Google(Emulator):
         for work in self.works.values():
             if ident and ident in (work.name.rpartition("/")[2], work.file):
                 return work.text
-        return super().words_of(request, body) if "id" not in request.path_params else ""
+        # a call has a new address to call back each time it is sent, and is still the same
+        return _ADDRESS.sub("", super().words_of(request, body)) if "id" not in request.path_params else ""
 
     def refusal(self, fault: Fault) -> Response:
         """Word an error of this status as Google does."""

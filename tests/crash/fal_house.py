@@ -1,19 +1,17 @@
 """An installation whose upstream is the emulated fal: what it sent there, and what must hold of it at rest."""
 
 import base64
-import hashlib
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from calotype.media.local import LocalStore
 from calotype.sandbox import media
 from calotype.sandbox.base import Submit
 from calotype.sandbox.fal import Fal
 from calotype.sandbox.fal_work import Work
+from crash.at_rest import rests
 from crash.house import HERE, House, Nursery, Server
-from faults.invariants import broken_rules
 
 PRICES_MICRO = {"krea-2": 33_000, "wan": 88_000, "avatar": 220_000}
 """Of one picture and of films asked for with `seconds` 1: cost plus the margin of 10 %."""
@@ -56,43 +54,10 @@ class FalHouse(House):
         return [work for work in list(self.fal.works.values()) if _prompt(work.fields).startswith(prompt)]
 
     def settled(self) -> None:
-        """Check what holds at rest: no open hold, each success charged its price once, and every file whole."""
-        assert broken_rules(self.tx()) == []
-        assert self.read("SELECT id FROM hold WHERE state = 'open'") == []
-        assert self.read("SELECT id, held_micro FROM account WHERE id LIKE 'org/%' AND held_micro <> 0") == []
-        self._charged()
-        self._granted()
-        self._whole()
-
-    def _charged(self) -> None:
-        """One capture for a success, of the price, and none for anything else."""
-        rows = self.read(
-            "SELECT j.id, j.model, j.state, COALESCE(j.charged_micro, 0),"
-            " (SELECT COUNT(*) FROM journal c WHERE c.job_id = j.id AND c.kind = 'capture') FROM job j"
-        )
-        for job, model, state, charged, captures in rows:
-            wanted = (PRICES_MICRO[model], 1) if state == "succeeded" else (0, 0)
-            assert (charged, captures) == wanted, (job, model, state)
-
-    def _granted(self) -> None:
-        """Every organisation has what it was given less what its jobs say they were charged."""
-        rows = self.read(
-            "SELECT a.id, a.posted_micro,"
-            " COALESCE((SELECT SUM(e.amount_micro) FROM entry e JOIN journal c ON c.id = e.journal_id"
-            " WHERE e.account_id = a.id AND c.kind <> 'capture'), 0)"
-            " - COALESCE((SELECT SUM(j.charged_micro) FROM job j WHERE 'org/' || j.org_id = a.id), 0)"
-            " FROM account a WHERE a.id LIKE 'org/%'"
-        )
-        for account, posted, wanted in rows:
-            assert posted == wanted >= 0, account
-
-    def _whole(self) -> None:
-        """Each success has a file and each file is as its row says."""
+        """Check what holds at rest: no open hold, each success charged its price once, with a file that is whole."""
+        rests(self, PRICES_MICRO)
         bare = "SELECT id FROM job WHERE state = 'succeeded' AND id NOT IN (SELECT job_id FROM artifact)"
         assert self.read(bare) == []
-        for key, digest, size in self.read("SELECT key, sha256, size_bytes FROM artifact"):
-            body = LocalStore(self.folder / "data" / "media").path_of(key).read_bytes()
-            assert (hashlib.sha256(body).hexdigest(), len(body)) == (digest, size), key
 
 
 def asked(model: str, prompt: str) -> tuple[str, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Films are made in the background and polled (`wire/products.md D3`, the surface contract §10)."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import msgspec
@@ -128,14 +129,14 @@ def test_a_webhook_tells_the_film_s_status_object(caller: Caller, postbox: Postb
     assert letter["type"] == "job.succeeded"
     done = msgspec.convert(letter["data"], shapes.ImageFilm)
     assert (done.operation_id, done.status) == (film.operation_id, "completed")
-    assert httpx2.get(str(done.url)).status_code == 200
+    assert caller.get(urlsplit(str(done.url)).path).content[4:8] == b"ftyp"
 
 
 def test_a_webhook_tells_of_pictures_and_of_failures_too(caller: Caller, postbox: Postbox) -> None:
     caller.generate(model="imagen-4-fast", webhook_url=postbox.url)
     data = postbox.next()["data"]
     assert (data["model"], data["status"], data["cost_usd"]) == ("imagen-4-fast", "completed", 0.02)
-    assert httpx2.get(data["images"][0]["url"]).status_code == 200
+    assert caller.get(urlsplit(data["images"][0]["url"]).path).status_code == 200
     caller.generate(model="flux-kontext", prompt="@moderated", webhook_url=postbox.url)
     letter = postbox.next()
     assert (letter["type"], letter["data"]["error"]["code"]) == ("job.failed", "GUARDRAIL_BLOCKED")

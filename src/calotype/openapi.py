@@ -238,7 +238,7 @@ def schema_of(endpoint: Endpoint, catalog: Catalog) -> dict[str, Any] | None:
     if endpoint.schema is not None or endpoint.card is None:
         return endpoint.schema
     card = catalog.get(endpoint.card)
-    document = card.schema.document if card is not None else {"type": "object"}
+    document: dict[str, Any] = card.schema.document if card is not None else {"type": "object"}
     return {**document, "properties": {**document.get("properties", {}), **endpoint.further}}
 
 

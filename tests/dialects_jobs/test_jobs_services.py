@@ -1,10 +1,14 @@
 """Every service from the request to the fetched result: its words, its result fields, its exact price."""
 
+import http.server
+import threading
+from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs_kit import FILM, PORTRAIT, SHORT_FILM, SOUND, Emulated, JobsUser, micro, uri
+from jobs_kit import FILM, PORTRAIT, SHORT_FILM, SOUND, Emulated, JobsUser, micro, serving, uri
 
 from calotype.dialects.jobs.services import SERVICES, Family
 from calotype.kernel.ids import JobId
@@ -200,3 +204,53 @@ def test_every_service_has_a_card(jobs_house: House, upstreams: Emulated) -> Non
         for model in service.models:
             card = jobs_house.app.catalog.find(model)
             assert set(service.names.values()) <= card.fields
+
+
+@pytest.fixture
+def site(_emulated: Emulated) -> Iterator[str]:
+    """Serve two films: one of a few bytes and one of eleven megabytes."""
+    film = media.mp4(1.0, name="downloaded")
+    free = (11_000_000).to_bytes(4, "big") + b"free" + bytes(11_000_000 - 8)
+    pages = {"/small.mp4": film, "/large.mp4": film + free}
+
+    class Films(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = pages.get(self.path, b"")
+            self.send_response(200 if body else 404)
+            self.send_header("content-type", "video/mp4")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Films) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join(10)
+
+
+def test_a_download_costs_by_each_started_ten_megabytes(
+    _emulated: Emulated, upstreams: Emulated, site: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("yt_dlp")
+    for house in serving(_emulated, tmp_path, security={"allowed_private_hosts": [site.removeprefix("http://")]}):
+        for name, price in (("small", "0.5"), ("large", "1")):
+            account = house.account(micro=micro("100"))
+            user = JobsUser(account)
+            done = user.ended("/video-download/status", user.made("/video-download/create", url=f"{site}/{name}.mp4"))
+            assert done["status"] == "completed", done
+            assert sniff(user.fetched(done["download_url"])[:4096]) == "video/mp4"
+            assert (account.spent_micro, account.held_micro) == (micro(price), 0)
+            refund, debit, _ = user.decimal("/user/credits/history")["transactions"]
+            assert (debit["amount"], refund["amount"]) == (25, 25 - Decimal(price)), "500 MB are held"
+        lost = user.made("/video-download/create", url=f"{site}/nothing.mp4")
+        failed = user.ended("/video-download/status", lost)
+        assert failed["status"] == "failed" and failed["download_url"] is None and failed["error"]

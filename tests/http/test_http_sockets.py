@@ -26,10 +26,15 @@ async def echo(request: web.Request) -> web.WebSocketResponse:
     return socket
 
 
+async def moved(_request: web.Request) -> web.Response:
+    """Send the caller elsewhere."""
+    raise web.HTTPFound("/echo")
+
+
 @pytest.fixture
 async def address() -> AsyncIterator[str]:
     app = web.Application()
-    app.add_routes([web.get("/echo", echo)])
+    app.add_routes([web.get("/echo", echo), web.get("/moved", moved)])
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -111,3 +116,9 @@ async def test_a_kept_line_that_ended_or_was_kept_for_too_long_is_gone(upstream:
     await asyncio.sleep(0)
     assert lines.take("old") is None
     await lines.close()
+
+
+async def test_a_redirect_is_not_followed_for_it_would_take_our_credential_along(
+    upstream: Upstream, address: str
+) -> None:
+    assert await upstream.dial(HttpRequest("GET", address + "/moved", {"x-key": "secret"})) == HttpResponse(302)

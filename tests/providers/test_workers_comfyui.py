@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from calotype.catalog.templates import Templates
 from calotype.kernel.generation import Operation
@@ -292,3 +293,31 @@ def _watch(ear: Ear, weights: dict[str, float], shown: list[Delta]) -> Any:
         return watch
 
     return asyncio.run(begin())
+
+
+async def test_the_credential_of_a_worker_is_not_taken_where_its_socket_is_redirected_to() -> None:
+    elsewhere, asked = asyncio.Event(), asyncio.Event()
+
+    async def moved(_request: web.Request) -> web.Response:
+        asked.set()
+        raise web.HTTPFound("/elsewhere")
+
+    async def taken(_request: web.Request) -> web.Response:
+        elsewhere.set()
+        raise web.HTTPNotFound
+
+    app = web.Application()
+    app.add_routes([web.get("/ws", moved), web.get("/elsewhere", taken)])
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    ear = Ear(f"ws://127.0.0.1:{runner.addresses[0][1]}", {"x-key": "secret"}, "c")
+    try:
+        ear.watch("p", {})
+        for _ in range(2):  # a second try tells that the first one has ended
+            await asyncio.wait_for(asked.wait(), 10)
+            asked.clear()
+        assert not elsewhere.is_set() and not ear.connected
+    finally:
+        await ear.close()
+        await runner.cleanup()

@@ -17,7 +17,7 @@ from yarl import URL
 
 from calotype.http.guard import Guard
 from calotype.http.sinks import FileSink, MemorySink, Sink
-from calotype.http.sockets import PING_S, Line, Lines
+from calotype.http.sockets import PING_S, Line, Lines, staying
 from calotype.http.wire import ConnectFailedError, Wire
 from calotype.kernel.steps import AnswerTooLarge, FileRef, HttpRequest, HttpResponse, MaybeSent, NotSent, Part
 
@@ -218,6 +218,7 @@ class Upstream:
             headers=self._headers,
             skip_auto_headers=_NO_AUTO_HEADERS,
             read_bufsize=READ_BYTES,
+            trace_configs=[staying()],
         )
         return self._session
 

@@ -88,6 +88,23 @@ class Line:
             self._heard.put_nowait(None)
 
 
+def staying() -> aiohttp.TraceConfig:
+    """Return what keeps a session where it was sent: aiohttp itself follows the redirect of a handshake, key and all.
+
+    A handshake that is answered by one ends with `WSServerHandshakeError`.
+    """
+    config = aiohttp.TraceConfig()
+    config.on_request_redirect.append(_stay)
+    return config
+
+
+async def _stay(_session: aiohttp.ClientSession, _context: object, moved: aiohttp.TraceRequestRedirectParams) -> None:
+    moved.response.close()
+    raise aiohttp.WSServerHandshakeError(
+        moved.response.request_info, (), status=moved.response.status, message="the handshake was redirected"
+    )
+
+
 class Lines:
     """Open WebSockets that nobody uses at the moment, by name."""
 

@@ -15,6 +15,7 @@ import aiohttp
 import msgspec
 import structlog
 
+from calotype.http.sockets import staying
 from calotype.kernel.outcome import Delta
 from calotype.providers.base import unheard
 from calotype.providers.workers.member import Member
@@ -120,7 +121,7 @@ class Ear:
         while self._watches:
             try:
                 async with (
-                    aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
+                    aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[staying()]) as session,
                     session.ws_connect(
                         self._url, headers=self._headers, heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES
                     ) as socket,

@@ -6,8 +6,9 @@ import httpx2
 import pytest
 from fal_caller import Fal
 
+from calotype.db import Sql
 from calotype.kernel.generation import Scope
-from running import Account
+from running import Account, House
 
 
 class Platform:
@@ -38,12 +39,21 @@ class Platform:
         return answer.headers["x-fal-request-id"]
 
 
+def rewrite(house: House, statement: str, **values: Any) -> None:
+    """Change rows behind the server's back."""
+
+    async def write() -> None:
+        await house.app.db.write(lambda tx: tx.execute(Sql(statement), values))
+
+    house.ask(write())
+
+
 @pytest.fixture
 def platform(http: httpx2.Client, account: Account) -> Platform:
     return Platform(http, account)
 
 
 @pytest.fixture
-def other(house: Any, http: httpx2.Client) -> Platform:
+def other(house: House, http: httpx2.Client) -> Platform:
     """Return another organisation's view."""
     return Platform(http, house.account())

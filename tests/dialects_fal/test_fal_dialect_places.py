@@ -38,7 +38,8 @@ def test_a_fal_host_name_alone_says_which_service_is_meant(fal: Fal) -> None:
         assert token["base_url"] == "https://v3.fal.media"
         urls = at(fal, rest, "/storage/upload/initiate", json={"file_name": "a"}).json()
         assert urls["upload_url"].startswith("https://v3.fal.media/upload/")
-    for host in ("api.fal.ai", "fal.ai", "ws.fal.run"):
+    assert "models" in at(fal, "api.fal.ai", "/v1/models", "GET").json()
+    for host in ("fal.ai", "ws.fal.run"):
         assert at(fal, host, "/v1/models", "GET").status_code == 404
 
 

@@ -38,11 +38,13 @@ _FAILURES = Sql(
 )
 _BEFORE = " AND (j.finished_at_ms < :at_ms OR (j.finished_at_ms = :at_ms AND j.id < :before))"
 _NEWEST = "ORDER BY j.finished_at_ms DESC, j.id DESC LIMIT :most"
-_CHARGES = Sql(
+_CHARGE = (
     "SELECT j.id, j.model, j.finished_at_ms, COALESCE(j.unit, 'request'), COALESCE(j.units, 1),"
     f" COALESCE(j.charged_micro, 0), j.key_id {_WITHIN}{_BEFORE} AND j.state = 'succeeded'"
-    f" AND (:any_id = 1 OR j.id {{in:ids}}) {_NEWEST}"
 )
+_CHARGES = Sql(f"{_CHARGE} {_NEWEST}")
+_NAMED = _CHARGE.replace("j.org_id =", "COALESCE(j.org_id, '') =", 1)  # so that the store looks by the ids
+_CHARGES_OF = Sql(f"{_NAMED} AND j.id {{in:ids}} {_NEWEST}")
 _ENDED = Sql(f"SELECT {JOB_COLUMNS} {_JOINED}{_BEFORE} AND j.state {{in:states}} {_NEWEST}")
 _SLOWEST = Sql(
     f"SELECT {JOB_COLUMNS} {_JOINED} AND j.state {{in:states}}"
@@ -127,8 +129,9 @@ def failures(tx: Tx, span: Span) -> list[JobRow]:
 
 def charges(tx: Tx, span: Span, *, most: int, place: Place, ids: Collection[str] | None = None) -> list[Charge]:
     """Return a page of what was charged, newest first."""
-    named = {"any_id": int(ids is None), "ids": list(ids or ())}
-    return [Charge(*row) for row in tx.rows(_CHARGES, _behind(span, place) | named | {"most": most})]
+    params = _behind(span, place) | {"most": most}
+    rows = tx.rows(_CHARGES, params) if ids is None else tx.rows(_CHARGES_OF, params | {"ids": list(ids)})
+    return [Charge(*row) for row in rows]
 
 
 def ended(tx: Tx, span: Span, *, most: int, place: Place, states: Collection[JobState] = TERMINAL) -> list[JobRow]:

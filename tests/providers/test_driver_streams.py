@@ -17,6 +17,7 @@ from calotype.kernel.steps import (
     AnswerTooLarge,
     Emit,
     HttpRequest,
+    HttpResponse,
     Listen,
     MaybeSent,
     Next,
@@ -181,3 +182,9 @@ async def test_a_listener_that_falls_behind_loses_no_text_and_keeps_the_newest_p
     assert len(pieces) <= MAX_WAITING + 1
     said = "".join(delta.data["content"] for delta in pieces if delta.kind == "chat")
     assert said.split() == [str(n) for n in range(MAX_WAITING + 50)]
+
+
+@pytest.mark.parametrize("body", [b"<html>", b'{"a": "\xff"}', b"[" * 100_000, b'{"a": 1e999}', b'{"a": NaN}'])
+def test_what_cannot_be_read_as_json_is_none_and_breaks_nothing(body: bytes) -> None:
+    assert HttpResponse(200, {}, body).json() is None
+    assert ServerEvent(body.decode(errors="replace").replace("\ufffd", "\x00")).json() is None

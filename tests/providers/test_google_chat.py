@@ -347,3 +347,11 @@ def test_an_answer_whose_tokens_nobody_counted_is_estimated_and_neither_free_nor
     assert isinstance(outcome, Succeeded) and outcome.usage["estimated"] == 1
     assert 1 <= outcome.usage["input_tokens"] < 20 and 140 < outcome.usage["output_tokens"] < 170
     assert len(outcome.warnings) == 1
+
+
+def test_arguments_of_a_call_that_are_nested_too_deeply_are_the_callers_mistake() -> None:
+    called = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":' + "[" * 100_000}}
+    messages = [*HELLO, {"role": "assistant", "tool_calls": [called]}]
+    with pytest.raises(StopIteration) as end:
+        next(provider().submit(call(Operation.CHAT, FLASH, {"messages": messages})))
+    assert end.value.value.kind is FailedKind.INVALID

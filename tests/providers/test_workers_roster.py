@@ -301,6 +301,8 @@ def tensors(header: Any = None, size: int = 16) -> bytes:
         (b"PK\x03\x04" + bytes(100), False),
         (b"x", False),
         (struct.pack("<Q", 1 << 62) + b"{}", False),
+        (struct.pack("<Q", 1 << 16) + b"[" * (1 << 17), False),
+        (struct.pack("<Q", 8) + b'{"a\xff":1}' + bytes(9), False),
     ],
 )
 def test_only_files_of_tensors_are_taken(body: bytes, good: bool, tmp_path: Path) -> None:

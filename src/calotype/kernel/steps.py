@@ -15,6 +15,8 @@ from msgspec import Struct
 from calotype.kernel.outcome import Delta
 
 T = TypeVar("T")
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes or a text that it cannot read: also wrong UTF-8, and what is nested too deeply."""
 
 
 class FileRef(Struct, frozen=True):
@@ -72,7 +74,7 @@ class HttpResponse(Struct, frozen=True):
         """Decode the body as JSON; None when it is not JSON."""
         try:
             return msgspec.json.decode(self.body)
-        except msgspec.DecodeError:
+        except NOT_JSON:
             return None
 
 
@@ -121,7 +123,7 @@ class ServerEvent(Struct, frozen=True):
         """Decode the data as JSON; None when it is not JSON."""
         try:
             return msgspec.json.decode(self.data)
-        except msgspec.DecodeError:
+        except NOT_JSON:
             return None
 
 

@@ -12,7 +12,7 @@ import msgspec
 from calotype.kernel.clock import Clock, SystemClock
 from calotype.kernel.generation import Operation
 from calotype.kernel.outcome import Failed, FailedKind, Outcome
-from calotype.kernel.steps import HttpResponse, Steps
+from calotype.kernel.steps import NOT_JSON, HttpResponse, Steps
 from calotype.providers import google_interactions, google_predict
 from calotype.providers.answers import immediately
 from calotype.providers.base import Call, Check, Handle, Idempotency, MediaInputs, PollSchedule, Provider
@@ -115,7 +115,7 @@ def _names(body: bytes, ident: str) -> bool:
     """Say whether a JSON body holds the id as a whole value, or as the last part of a name."""
     try:
         open_values = [msgspec.json.decode(body)]
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return False
     while open_values:
         value = open_values.pop()

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from calotype.kernel.steps import NOT_JSON
 from calotype.providers.google_content import part_of
 from calotype.providers.google_json import table, tables, word
 from calotype.providers.google_media import Medium, medium_of
@@ -144,7 +145,7 @@ def _called(call: dict[str, Any], names: dict[str, str], n: int) -> dict[str, An
     names[ident] = name
     try:
         arguments = msgspec.json.decode(word(function.get("arguments")) or "{}", type=dict[str, Any])
-    except msgspec.DecodeError:
+    except NOT_JSON:
         field = f"messages[{n}].tool_calls"
         raise Unusable(field, f"{field} must have arguments that are a JSON object.") from None
     part: dict[str, Any] = {"functionCall": {"name": name, "args": arguments}}
@@ -161,6 +162,6 @@ def _result(message: dict[str, Any], names: dict[str, str], n: int) -> dict[str,
     text = "".join(word(part.get("text")) for part in _parts(message.get("content"), f"messages[{n}].content"))
     try:
         said: Any = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         said = text
     return {"functionResponse": {"name": name, "response": said if isinstance(said, dict) else {"result": said}}}

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from calotype.kernel.outcome import Cost, Failed, FailedKind, Outcome, Output, Pending, Succeeded
-from calotype.kernel.steps import HttpResponse
+from calotype.kernel.steps import NOT_JSON, HttpResponse
 from calotype.providers.answers import redacted
 from calotype.providers.base import Handle
 from calotype.providers.errors import ErrorBody, Meaning, meaning_of
@@ -277,7 +277,7 @@ def _decoded(value: Any) -> Any:
         return value
     try:
         return msgspec.json.decode(value)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return None
 
 

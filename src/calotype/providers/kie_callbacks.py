@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from calotype.kernel.steps import NOT_JSON
+
 TOLERANCE_S = 300
 MAX_BODY_BYTES = 1 << 20
 
@@ -37,7 +39,7 @@ def _tasks(body: bytes) -> set[Any]:
     """Return the ids that a callback names; music writes them with an underscore."""
     try:
         said = msgspec.json.decode(body) if len(body) <= MAX_BODY_BYTES else None
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return set()
     if not isinstance(said, dict):
         return set()

@@ -12,7 +12,7 @@ import msgspec
 from calotype.kernel.clock import Clock
 from calotype.kernel.generation import DataClass, Operation
 from calotype.kernel.outcome import Failed, FailedKind, Outcome
-from calotype.kernel.steps import HttpResponse, Steps
+from calotype.kernel.steps import NOT_JSON, HttpResponse, Steps
 from calotype.providers.answers import immediately
 from calotype.providers.base import Call, Check, Handle, MediaInputs, PollSchedule, Provider
 from calotype.providers.errors import Meaning
@@ -170,7 +170,7 @@ def _ids(body: bytes) -> set[str]:
     """Return the ids that a callback's body names."""
     try:
         said = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return set()
     inner = said.get("data") if isinstance(said, dict) else None
     objects = [one for one in (said, inner) if isinstance(one, dict)]

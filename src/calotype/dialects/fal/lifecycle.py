@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from calotype.dialects.fal.desk import Desk, FalExchange
+from calotype.kernel.steps import NOT_JSON
 from calotype.media.acl import Acl, StorageSetting
 
 LIFECYCLE = "x-fal-object-lifecycle-preference"
@@ -25,7 +26,7 @@ async def lifecycle(desk: Desk, x: FalExchange, org_id: str, *names: str) -> Sto
             continue
         try:
             given = msgspec.json.decode(raw, type=dict[str, Any])
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except NOT_JSON:
             continue
         lifetime_s = lifetime_s if lifetime_s is not None else _seconds(given.get("expiration_duration_seconds"))
         acl = acl if acl is not None else acl_of(given.get("initial_acl"))

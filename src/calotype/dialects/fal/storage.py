@@ -23,6 +23,7 @@ from calotype.dialects.fal.tickets import Ticket
 from calotype.dialects.fal.tokens import make_token
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.ids import new_file_id
+from calotype.kernel.steps import NOT_JSON
 from calotype.media.uploads import plain_filename
 
 Handler = Callable[[Desk, FalExchange], Awaitable[None]]
@@ -111,7 +112,7 @@ async def complete_parts(desk: Desk, x: FalExchange) -> None:
     if await desk.uploads.get(ticket.file_id, ticket.org_id) is None:
         try:
             listed = _completion.decode(await desk.door.body(x)).parts
-        except msgspec.MsgspecError:
+        except NOT_JSON:
             raise Problem(Code.INVALID_INPUT, "parts is a list of partNumber and etag.", field="parts") from None
         tags = {part.part_number: part.etag.strip('"') for part in listed}
         paths = await desk.parts.chosen(ticket.org_id, ticket.file_id, tags)

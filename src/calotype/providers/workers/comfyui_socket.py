@@ -17,6 +17,7 @@ import structlog
 
 from calotype.http.sockets import staying
 from calotype.kernel.outcome import Delta
+from calotype.kernel.steps import NOT_JSON
 from calotype.providers.base import unheard
 from calotype.providers.workers.member import Member
 
@@ -158,7 +159,7 @@ class Ear:
     def _text(self, text: str) -> None:
         try:
             message = msgspec.json.decode(text)
-        except msgspec.DecodeError:
+        except NOT_JSON:
             return
         if not isinstance(message, dict) or not isinstance(told := message.get("data"), dict):
             return
@@ -188,7 +189,7 @@ class Ear:
         elif kind == 4 and len(frame) > 8 + second:
             try:
                 told = msgspec.json.decode(frame[8 : 8 + second])
-            except msgspec.DecodeError:
+            except NOT_JSON:
                 return
             watch = self._watches.get(str(told.get("prompt_id"))) if isinstance(told, dict) else None
             if watch is not None:

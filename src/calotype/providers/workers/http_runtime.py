@@ -6,7 +6,7 @@ import msgspec
 
 from calotype.kernel.generation import DataClass
 from calotype.kernel.outcome import Delta, Failed, FailedKind, Outcome, Output, Pending, Succeeded
-from calotype.kernel.steps import AnswerTooLarge, HttpRequest, HttpResponse, MaybeSent, Steps, TransportError
+from calotype.kernel.steps import NOT_JSON, AnswerTooLarge, HttpRequest, HttpResponse, MaybeSent, Steps, TransportError
 from calotype.providers.base import Call, Handle, MediaInputs, PollSchedule, unheard
 from calotype.providers.workers.fleet import Place
 from calotype.providers.workers.http_worker import HttpWorker, Job, outcome_of, server_of
@@ -203,7 +203,7 @@ class HttpRuntime(FleetRuntime):
         """Take a word that names the job; the address it came to is known to the worker alone."""
         try:
             return msgspec.json.decode(body, type=_Named).id == upstream_id
-        except msgspec.MsgspecError:
+        except NOT_JSON:
             return False
 
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 from yarl import URL
 
 from calotype.kernel.outcome import Failed, FailedKind, Output, Pending, Succeeded
-from calotype.kernel.steps import HttpRequest, HttpResponse, Steps
+from calotype.kernel.steps import NOT_JSON, HttpRequest, HttpResponse, Steps
 from calotype.providers.answers import redacted
 from calotype.providers.base import Call
 from calotype.providers.workers.member import Member
@@ -197,5 +197,5 @@ class _Refusal(Struct):
 def _read(answer: HttpResponse, kind: Any) -> Any:
     try:
         return msgspec.json.decode(answer.body, type=kind)
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return None

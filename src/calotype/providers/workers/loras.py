@@ -13,6 +13,7 @@ import msgspec
 
 from calotype.http import Blocked, DownloadError, FileSink, Guard, download
 from calotype.kernel.outcome import Failed, FailedKind
+from calotype.kernel.steps import NOT_JSON
 
 SUBFOLDER = "calotype"
 MAX_BYTES = 2 << 30
@@ -91,7 +92,7 @@ def is_safetensors(path: Path) -> bool:
             return False
         try:
             header = msgspec.json.decode(file.read(length))
-        except msgspec.DecodeError:
+        except NOT_JSON:
             return False
     tensors = [one for name, one in header.items() if name != "__metadata__"] if isinstance(header, dict) else []
     return bool(tensors) and all(_fits(one, size - 8 - length) for one in tensors)

@@ -40,6 +40,20 @@ def error_object(problem: Problem) -> dict[str, Any]:
     return error
 
 
+def said(problem: Problem, entry: Entry) -> Problem:
+    """Return a problem with the buyer's name of its field."""
+    field = problem.field
+    if field is None or (ours := entry.named(field)) == field:
+        return problem
+    sentence = problem.message
+    if sentence.startswith(f"{field} "):
+        sentence = ours + sentence[len(field) :]
+    return Problem(
+        problem.code, sentence, field=ours, retryable=problem.retryable, retry_after_s=problem.retry_after_s,
+        data=problem.data,
+    )  # fmt: skip
+
+
 def refused(problem: Problem, data_class: DataClass, stamp: Headers | None = None) -> tuple[int, Headers, bytes]:
     """Return status, headers and body of a refusal, or of a job's failure where `stamp` tells of the job."""
     status = _STATUS.get(problem.code, problem.status)
@@ -70,11 +84,11 @@ def job_answer(view: JobView, entry: Entry, handles: Handles) -> dict[str, Any]:
     return {**place_of(view, handles), **_sold(view, entry)}
 
 
-def status_answer(view: JobView, handles: Handles) -> dict[str, Any]:
+def status_answer(view: JobView, entry: Entry, handles: Handles) -> dict[str, Any]:
     """Return how a job stands."""
     body = place_of(view, handles)
     if view.state in (JobState.FAILED, JobState.CANCELED):
-        body["error"] = error_object(failure_of(view))
+        body["error"] = error_object(failure_of(view, entry))
     return body
 
 
@@ -89,9 +103,9 @@ def place_of(view: JobView, handles: Handles) -> dict[str, Any]:
     }
 
 
-def failure_of(view: JobView) -> Problem:
+def failure_of(view: JobView, entry: Entry) -> Problem:
     """Return why a job failed."""
-    return view.problem or Problem(Code.INTERNAL, "The job ended without a reason.")
+    return said(view.problem or Problem(Code.INTERNAL, "The job ended without a reason."), entry)
 
 
 def job_headers(view: JobView) -> Headers:

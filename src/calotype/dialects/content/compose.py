@@ -74,6 +74,26 @@ def motion(given: Fields, filled: Fields) -> Fields:  # noqa: ARG001
     }  # fmt: skip
 
 
+def name_of(field: str) -> str:
+    """Return what a buyer calls a card's field, which may have an index behind it."""
+    head, dot, rest = field.partition(".")
+    return f"{_NAMES.get(head, head)}{dot}{rest}"
+
+
+def name_in_listing(field: str) -> str:
+    """Return the same where the first picture is the product's and the others are references."""
+    head, _, index = field.partition(".")
+    if head != "image_urls" or not index.isdigit():
+        return name_of(field)
+    return "productImageUrl" if index == "0" else f"referenceImageUrls.{int(index) - 1}"
+
+
+_NAMES = {
+    "image_size": "imageSize", "image_url": "imageUrl", "image_urls": "imageUrls", "aspect_ratio": "aspectRatio",
+    "template": "motionStyle",
+}  # fmt: skip
+
+
 def _size(given: Fields, filled: Fields) -> str:
     """Return the format: imageSize where it was sent, else what the proportions mean."""
     if given.get("imageSize") is not None:

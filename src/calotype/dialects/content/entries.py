@@ -31,7 +31,7 @@ class Entry(Struct, frozen=True):
     """One thing that is sold; its slug is the id of its card.
 
     `per_minute` bounds one key's requests, `cache_s` says how long an answer may be kept by anybody. `asked` turns an
-    input into the card's fields. `prefix` begins the ids of requests.
+    input into the card's fields, `named` turns a field's name back. `prefix` begins the ids of requests.
     """
 
     slug: str
@@ -51,6 +51,7 @@ class Entry(Struct, frozen=True):
     prefix: str = ""
     count: int | None = None
     asked: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]] = compose.nothing
+    named: Callable[[str], str] = compose.name_of
 
     @property
     def schema(self) -> InputSchema:
@@ -127,6 +128,7 @@ ENTRIES: tuple[Entry, ...] = (
         example={"productImageUrl": "https://example.com/mug.png", "productName": "Mug", "marketplace": "etsy"},
         answers="assets", operation=Operation.IMAGE_TO_IMAGE, model_class="listing-image-pack",
         prefix="content-listing", count=4, asked=compose.listing,
+        named=compose.name_in_listing,
     ),
     Entry(
         slug="content-video-text-basic", title="Text to Video Basic", description="Five seconds of film from a prompt.",

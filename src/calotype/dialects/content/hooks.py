@@ -14,9 +14,9 @@ def renderer(desk: Desk, base: Callable[[], str]) -> Callable[[JobView], dict[st
     """Return the function that encodes a job's status object, with what was made where there is any."""
 
     def render(view: JobView) -> dict[str, Any]:
-        entry = BY_SLUG.get(view.job.model)
-        if view.state is not JobState.SUCCEEDED or entry is None:
-            return status_answer(view, desk.handles)
+        entry = BY_SLUG[view.job.model]
+        if view.state is not JobState.SUCCEEDED:
+            return status_answer(view, entry, desk.handles)
         return {**place_of(view, desk.handles), **asset_answer(view, entry, desk.addresses.urls(base()))}
 
     return render

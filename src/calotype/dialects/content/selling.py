@@ -8,6 +8,7 @@ from calotype.dialects.content.answers import (
     job_answer,
     job_headers,
     refused,
+    said,
     status_answer,
 )
 from calotype.dialects.content.desk import Desk
@@ -30,10 +31,10 @@ async def sell(desk: Desk, x: Exchange, entry: Entry) -> None:
     raw = await desk.door.body(x)
     given = json_object(raw)
     ask = desk.ask(x, caller, raw, entry, given, entry.schema.check(given, entry.slug))
-    if entry.answers == "assets":
-        await _at_once(desk, x, entry, ask)
-    else:
-        await _begun(desk, x, entry, ask)
+    try:
+        await (_at_once if entry.answers == "assets" else _begun)(desk, x, entry, ask)
+    except Problem as problem:
+        raise said(problem, entry) from None
 
 
 async def _at_once(desk: Desk, x: Exchange, entry: Entry, ask: Ask) -> None:
@@ -58,22 +59,22 @@ async def _begun(desk: Desk, x: Exchange, entry: Entry, ask: Ask) -> None:
 
 async def get_job(desk: Desk, x: Exchange) -> None:
     """Answer how a job stands; its signed id is all that is asked for."""
-    view, _ = await desk.job_of(x.rest)
-    await x.answer(200, _polled(view), encode(status_answer(view, desk.handles)))
+    view, entry = await desk.job_of(x.rest)
+    await x.answer(200, _polled(view), encode(status_answer(view, entry, desk.handles)))
 
 
 async def get_result(desk: Desk, x: Exchange) -> None:
     """Answer what a job made: 202 with its state while it is made."""
     view, entry = await desk.job_of(x.rest)
     if not view.job.ended:
-        await x.answer(202, _polled(view), encode(status_answer(view, desk.handles)))
+        await x.answer(202, _polled(view), encode(status_answer(view, entry, desk.handles)))
         return
     await _tell_end(desk, x, view, entry)
 
 
 async def _tell_end(desk: Desk, x: Exchange, view: JobView, entry: Entry) -> bool:
     if view.state is not JobState.SUCCEEDED:
-        return await x.answer(*refused(failure_of(view), view.job.data_class, job_headers(view)))
+        return await x.answer(*refused(failure_of(view, entry), view.job.data_class, job_headers(view)))
     if not view.artifacts:
         raise Problem(Code.GONE, "The result was kept for its time and is gone; send a new request.", field="jobId")
     body = encode(asset_answer(view, entry, desk.addresses.url_of(x)))

@@ -1,6 +1,7 @@
 """Keys are checked in memory, refused alike, and a change made elsewhere is seen at the next refresh."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -268,3 +269,20 @@ async def test_neither_a_revoked_key_nor_anothers_can_be_changed(accounts: Accou
     with pytest.raises(Problem) as caught:
         await accounts.change_key(record.id, org_id=record.org_id, requests_per_minute=0)
     assert caught.value.field == "requests_per_minute"
+
+
+async def test_an_organisation_made_while_the_others_are_read_stays_known(
+    accounts: Accounts, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, made = db.read, []
+
+    async def reading(fn: Any, **how: Any) -> Any:
+        found = await read(fn, **how)
+        if fn is accounts_store.all_orgs:
+            made.append(await accounts.create_org("meanwhile"))
+        return found
+
+    await accounts.create_org("before")
+    monkeypatch.setattr(db, "read", reading)
+    assert await accounts.refresh()
+    assert accounts.organisation(made[0].id) == made[0]

@@ -63,7 +63,7 @@ class Accounts:
             some = ids[start : start + IDS_PER_READ]
             found = await self._db.read(lambda tx, some=some: store.keys_by_id(tx, some))  # type: ignore[misc]
             self._keys.update((stored.record.id, stored) for stored in found)
-        self._orgs = {org.id: org for org in orgs}
+        self._orgs.update((org.id, org) for org in orgs)  # not in their place: one may have been made since
         self._unknown.clear()
         self._seen = seen
         return True

@@ -10,8 +10,8 @@ import pytest
 from jobs_kit import PORTRAIT, SHORT_FILM, Emulated, JobsUser
 
 from calotype.dialects.jobs.app import BELOW, EXACT
-from calotype.dialects.jobs.creating import FIELDS
 from calotype.dialects.jobs.endpoints import ENDPOINTS, EXAMPLES
+from calotype.dialects.jobs.service_calls import FIELDS
 from calotype.dialects.jobs.services import SERVICES
 from running import House
 

@@ -1,5 +1,6 @@
 """Answers of this dialect: JSON bodies, and refusals as `{"detail": …}` (`wire/products.md B1`)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -43,6 +44,19 @@ def detail_of(problem: Problem, rate: CreditRate) -> str | list[FieldError]:
     if problem.code is Code.INSUFFICIENT_CREDITS and needed is not None and available is not None:
         return f"Not enough credits: {rate.of(needed):f} are needed and {rate.left(available):f} are available."
     return problem.message
+
+
+def as_sent(problem: Problem, names: Mapping[str, str]) -> Problem:
+    """Return a problem that calls its field as the caller does; `names` are the caller's words for the card's."""
+    field = problem.field or ""
+    head = field.partition(".")[0].partition("[")[0]
+    sent = next((name for name, own in names.items() if own == head), None)
+    if sent is None:
+        return problem
+    return Problem(
+        problem.code, problem.message.replace(head, sent, 1), field=sent + field[len(head) :],
+        retryable=problem.retryable, data=problem.data, retry_after_s=problem.retry_after_s,
+    )  # fmt: skip
 
 
 def location(field: str) -> list[str | int]:

@@ -6,8 +6,8 @@ from functools import partial
 from calotype.dialects.door import Exchange, Receive, Scope, Send
 from calotype.dialects.jobs import account, chat, embedding, facts, media
 from calotype.dialects.jobs.answers import error_answer
-from calotype.dialects.jobs.creating import cancel, create, history, show
 from calotype.dialects.jobs.desk import Desk
+from calotype.dialects.jobs.service_calls import cancel, create, history, show
 from calotype.dialects.jobs.services import SERVICES, Service
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import DataClass

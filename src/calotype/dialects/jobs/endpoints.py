@@ -7,8 +7,8 @@ from msgspec import UNSET, UnsetType, defstruct
 from calotype.dialects.endpoints import Endpoint, Parameter
 from calotype.dialects.jobs import account, chat, embedding, facts, media, services, shapes
 from calotype.dialects.jobs.chat_words import JobsChatAnswer
-from calotype.dialects.jobs.creating import MOST, PAGE
 from calotype.dialects.jobs.credits import Amount
+from calotype.dialects.jobs.service_calls import MOST, PAGE
 from calotype.dialects.jobs.services import SERVICES, Service
 from calotype.kernel.generation import Operation
 
@@ -86,26 +86,25 @@ def _kind(selector: str) -> Any:
     return Any if selector.startswith("data:segments") else str | None
 
 
-def _results(sharing: list[Service], usual: Any) -> list[tuple[str, Any, Any]]:
-    """Return the result fields of services that share a path; where there are several each has its own."""
-    return [(name, _kind(selector), usual) for one in sharing for name, selector in one.results.items()]
-
-
 def _status(path: str, sharing: list[Service]) -> Endpoint:
-    words = Literal[tuple(dict.fromkeys(sharing[0].family.value))]  # type: ignore[valid-type]
-    fields: list[Any] = [("job_id", str), ("status", words), ("error", str | None)]
-    unset = UNSET if len(sharing) > 1 else ...
-    found = {name: (name, kind) if unset is ... else (name, kind | UnsetType, UNSET)
-             for name, kind, _ in _results(sharing, unset)}  # fmt: skip
-    more = [("label", str | UnsetType, UNSET), ("warnings", list[str] | UnsetType, UNSET)]
-    kind = defstruct(_named(path, "Status"), [*fields, *found.values(), *more], kw_only=True)
+    """Return the call that shows a job; of services that share it each job has its own service's results alone."""
+    several = len(sharing) > 1
+    results: dict[str, Any] = {name: _kind(selector) for one in sharing for name, selector in one.results.items()}
+    fields: list[Any] = [("job_id", str), ("status", _words(sharing[0])), ("error", str | None)]
+    fields += [(name, kind | UnsetType, UNSET) if several else (name, kind) for name, kind in results.items()]
+    fields += [("label", str | UnsetType, UNSET), ("warnings", list[str] | UnsetType, UNSET)]
+    kind = defstruct(_named(path, "Status"), fields, kw_only=True)
     kind.__doc__ = "How a job stands; a result that is not there (yet) is null."
     return Endpoint(
-        "GET", f"{PREFIX}{path}{{id}}", MEDIA if len(sharing) > 1 else JOBS,
-        "Look at a media job" if len(sharing) > 1 else f"Look at a job of {sharing[0].title}",
+        "GET", f"{PREFIX}{path}{{id}}", MEDIA if several else JOBS,
+        "Look at a media job" if several else f"Look at a job of {sharing[0].title}",
         "Looks are never refused for their number. Addresses are signed and short-lived; each look makes new ones.",
         answer=kind, parameters=(_ID,), errors=(404,), error=shapes.JobsError,
     )  # fmt: skip
+
+
+def _words(service: Service) -> Any:
+    return Literal[tuple(dict.fromkeys(service.family.value))]
 
 
 def _others(service: Service) -> list[Endpoint]:
@@ -131,13 +130,12 @@ def _others(service: Service) -> list[Endpoint]:
 
 
 def _page(path: str, service: Service) -> type:
-    words = Literal[tuple(dict.fromkeys(service.family.value))]  # type: ignore[valid-type]
-    fields = [("job_id", str), ("status", words), ("created_at", str), ("credits_used", Amount)]
-    results = [(name, kind) for name, kind, _ in _results([service], ...)]
-    item = defstruct(_named(path, "Item"), [*fields, *results], kw_only=True)
+    fields: list[Any] = [("job_id", str), ("status", _words(service)), ("created_at", str), ("credits_used", Amount)]
+    fields += [(name, _kind(selector)) for name, selector in service.results.items()]
+    item: Any = defstruct(_named(path, "Item"), fields, kw_only=True)
     item.__doc__ = "One job."
     page = defstruct(
-        _named(path, "Page"), [("success", bool), ("items", list[item]), ("next_cursor", str | None)]  # type: ignore[valid-type]
+        _named(path, "Page"), [("success", bool), ("items", list[item]), ("next_cursor", str | None)]
     )  # fmt: skip
     page.__doc__ = "A page of jobs; next_cursor is null on the last one."
     return page

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from calotype.dialects.addresses import UrlOf
+from calotype.dialects.jobs.answers import as_sent
 from calotype.dialects.jobs.credits import CreditRate
 from calotype.dialects.jobs.services import BY_MODEL, Family, Selector, Service
 from calotype.jobs.types import JobView
@@ -19,7 +20,7 @@ def status_object(view: JobView, service: Service, url_of: UrlOf) -> dict[str, A
     body: dict[str, Any] = {
         "job_id": job.id,
         "status": service.family.word(job.state),
-        "error": None if problem is None else problem.message,
+        "error": None if problem is None else as_sent(problem, service.names).message,
         **results_of(view, service, url_of),
     }
     if job.plan.label is not None:

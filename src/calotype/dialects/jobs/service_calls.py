@@ -4,7 +4,7 @@ from typing import Any
 
 from calotype.catalog import Card
 from calotype.dialects.door import Exchange
-from calotype.dialects.jobs.answers import job_headers, tell
+from calotype.dialects.jobs.answers import as_sent, job_headers, tell
 from calotype.dialects.jobs.desk import Desk, whole
 from calotype.dialects.jobs.services import BY_MODEL, Service
 from calotype.dialects.jobs.shapes import JobCancelled, JobCreated
@@ -48,7 +48,7 @@ async def create(desk: Desk, x: Exchange, service: Service) -> None:
     try:
         ticket = await desk.engine.accept(ask)
     except Problem as problem:
-        raise _as_sent(problem, service) from None
+        raise as_sent(problem, service.names) from None
     delivered = False
     try:
         view = JobView(ticket.job)
@@ -118,20 +118,6 @@ def _named(body: dict[str, Any], service: Service) -> dict[str, Any]:
     if not service.names:
         return body
     return {service.names.get(name, name): value for name, value in body.items()}
-
-
-def _as_sent(problem: Problem, service: Service) -> Problem:
-    """Return a refusal that names the field as the caller did."""
-    field = problem.field or ""
-    head = field.partition(".")[0].partition("[")[0]
-    sent = next((name for name, own in service.names.items() if own == head), None)
-    if sent is None:
-        return problem
-    message = problem.message.replace(head, sent, 1)
-    return Problem(
-        problem.code, message, field=sent + field[len(head) :], retryable=problem.retryable, data=problem.data,
-        retry_after_s=problem.retry_after_s,
-    )  # fmt: skip
 
 
 def _model(given: dict[str, Any], service: Service) -> str:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from calotype.kernel.errors import Code, Problem
-from calotype.kernel.outcome import Cost, Output, Succeeded
+from calotype.kernel.outcome import Cost, Output, Pending, Succeeded
 from calotype.sandbox.upstream import Emulator, picture_of
 from jobs.kit import DONE, GRANT_MICRO, PICTURE, PRICE_MICRO, Fake, until
 
@@ -199,3 +199,19 @@ async def test_a_process_that_slept_past_its_lease_alone_goes_on_with_its_work(h
         assert (await h.ended(job_id)).state.value == "succeeded"
         assert len(fake.submits) == 1
         await h.check()
+
+
+async def test_counts_that_no_upstream_can_mean_are_bounded(home) -> None:
+    said = {"input_tokens": 10**30, "output_tokens": -(10**30)}
+    async with home(Fake(submit=lambda call: Succeeded((PICTURE,), usage=said))) as h:
+        view = await h.ended(await h.send())
+        assert view.job.result.usage == {"input_tokens": 10**12, "output_tokens": 0}
+        await h.check()
+
+
+async def test_a_progress_beyond_all_bounds_ends_no_job(home) -> None:
+    looks = iter((Pending({"id": "1"}, progress=1e308), Pending({"id": "1"}, progress=-1e308), DONE))
+    fake = Fake(submit=lambda call: Pending({"id": "1"}), poll=lambda handle: next(looks))
+    async with home(fake) as h:
+        assert (await h.ended(await h.send())).state.value == "succeeded"
+        assert len(fake.polls) == 3

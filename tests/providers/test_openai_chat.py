@@ -131,6 +131,15 @@ def test_a_server_that_counts_no_tokens_is_estimated_and_the_caller_told() -> No
     outcome = succeeded(held(completion({"content": "x" * 40}, usage=None), call=asking()))
     assert outcome.usage == {"input_tokens": 4, "output_tokens": 13, "estimated": 1}
     assert outcome.warnings == ("the provider did not say how many tokens were used; they are estimated from the text",)
+    deep: Any = "y" * 40
+    for _ in range(900):
+        deep = [deep]
+    messages = [{"role": "user", "content": "Hello.", "x": deep}]
+    deepest = succeeded(held(completion({"content": "x" * 40}, usage=None), call=asking(input={"messages": messages})))
+    assert deepest.usage["output_tokens"] == 13
+    assert (
+        failed(held(answer({"error": {"message": "no"}}, 400), call=asking(input={"messages": messages}))).status == 400
+    )
     nought = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
     assert succeeded(held(completion({"content": "x" * 40}, usage=nought), call=asking())).usage == outcome.usage
 

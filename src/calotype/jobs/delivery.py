@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 MAX_INLINE_BYTES = 64 * 1024 * 1024
 """An output that is answered directly is held in memory."""
 UNTOLD = "application/octet-stream"
+MOST_COUNTED = 10**12
+"""What an upstream may say that it counted; whatever follows from it can be written down."""
 BARE_SOUND = "audio/pcm"
 """Samples without a header: no byte of them tells what they are, so the provider's word is taken."""
 
@@ -123,7 +125,7 @@ class Deliverer:
             log.warning("output_lost", job_id=job.id, provider=job.provider, reason=failure.reason)
         points.reach("store.recorded")
         delivered = len(artifacts) or len(inline) or (0 if outputs else 1)
-        usage = dict(outcome.usage)
+        usage = {name: max(0, min(number, MOST_COUNTED)) for name, number in outcome.usage.items()}
         durations = [artifact.duration_s for artifact in artifacts if artifact.duration_s]
         if durations:
             usage.setdefault("duration_ms", int(sum(durations) * 1000 + 0.5))

@@ -291,7 +291,7 @@ class Stepper:
     def _tell(self, job: JobRow, fraction: float | None) -> None:
         """Show whoever listens how far a job is."""
         if fraction is not None:
-            self._feed.publish(job.id, Delta("progress", {"fraction": fraction}))
+            self._feed.publish(job.id, Delta("progress", {"fraction": max(0.0, min(1.0, fraction))}))
 
     # -- small parts -----------------------------------------------------------------------------------------------
 
@@ -314,4 +314,4 @@ def _ambiguous() -> Failed:
 
 
 def _percent(fraction: float | None) -> int:
-    return 0 if fraction is None else max(0, min(99, int(fraction * 100)))
+    return 0 if fraction is None else max(0, min(99, int(max(0.0, min(1.0, fraction)) * 100)))

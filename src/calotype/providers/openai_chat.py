@@ -14,7 +14,7 @@ from calotype.kernel.outcome import Cost, Delta, Failed, FailedKind, Outcome, Su
 from calotype.kernel.steps import Emit, HttpResponse, Listen, Next, ServerEvent, Steps, TransportError
 from calotype.providers.base import Call
 from calotype.providers.openai_account import Account, count, given
-from calotype.providers.openai_errors import MALFORMED
+from calotype.providers.openai_errors import MALFORMED, texts_in
 from calotype.providers.openai_replies import Reply, spoken
 
 DONE = "[DONE]"
@@ -207,16 +207,9 @@ def counted(
 
 def _estimated(fields: dict[str, Any], choices: list[dict[str, Any]]) -> dict[str, int]:
     """Count tokens where the server does not: a token for each started four bytes of text, as is usual in English."""
-    asked = sum(len(text.encode()) for text in _texts(fields.get("messages")))
-    answered = sum(len(text.encode()) for choice in choices for text in _texts(choice["message"]))
+    asked = sum(len(text.encode()) for text in texts_in(fields.get("messages")) if not text.startswith("data:"))
+    answered = sum(len(text.encode()) for choice in choices for text in texts_in(choice["message"]))
     return {"input_tokens": -(-asked // 4), "output_tokens": -(-answered // 4)}
-
-
-def _texts(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [] if value.startswith("data:") else [value]
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [text for item in items for text in _texts(item)]
 
 
 def _is_stream(answer: HttpResponse) -> bool:

@@ -116,12 +116,15 @@ def error_of(body: dict[str, Any]) -> ErrorBody:
 
 def prose(value: Any) -> Iterator[str]:
     """Return the caller's own words in an input, however deep, which an error text may quote."""
-    if isinstance(value, str):
-        if " " in value or len(value) > 24:
-            yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from prose(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from prose(item)
+    return (text for text in texts_in(value) if " " in text or len(text) > 24)
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Return every text in a JSON value, however deep; without recursion, for callers choose the depth."""
+    unread = [value]
+    while unread:
+        one = unread.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict | list):
+            unread += one.values() if isinstance(one, dict) else one

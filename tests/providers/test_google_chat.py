@@ -250,6 +250,7 @@ def test_tokens_that_nobody_counted_are_taken_from_the_characters() -> None:
     ("response", "kind"),
     [
         (answer({"embeddings": []}), "upstream"), (answer({"embeddings": [{"values": 3}]}), "upstream"),
+        (answer({"embeddings": [{"values": [None]}]}), "upstream"),
         (answer({}), "upstream"), (answer(b"<html>"), "unknown"), (error(400, "INVALID_ARGUMENT"), "invalid"),
     ],
 )  # fmt: skip

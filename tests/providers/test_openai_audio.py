@@ -151,6 +151,9 @@ def test_texts_become_vectors_in_their_order() -> None:
     [
         ({"data": [{"embedding": [1.0]}]}, "upstream"),
         ({"data": [{"embedding": []}, {"embedding": [1.0]}]}, "unknown"),
+        ({"data": [{"embedding": [None]}, {"embedding": [1.0]}]}, "unknown"),
+        ({"data": [{"embedding": ["1"]}, {"embedding": [1.0]}]}, "unknown"),
+        ({"data": [{"embedding": [10**400]}, {"embedding": [1.0]}]}, "unknown"),
         ({"data": "x"}, "unknown"),
         ([], "unknown"),
         ({"error": {"code": 503, "message": "x"}}, "retry"),

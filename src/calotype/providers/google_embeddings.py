@@ -9,6 +9,7 @@ from calotype.providers.base import Call
 from calotype.providers.google_errors import NOTHING, unreadable
 from calotype.providers.google_json import count, table, tables
 from calotype.providers.google_wire import EMBED, Line, Target
+from calotype.providers.openai_embeddings import is_vector
 
 CHARS_PER_TOKEN = 4
 """What a token is taken for where an answer counts none."""
@@ -25,7 +26,7 @@ def embeddings(line: Line, call: Call, target: Target) -> Steps[Outcome]:
     if not isinstance(body, dict):
         return unreadable(answer)
     vectors = [one.get("values") for one in tables(body.get("embeddings"))]
-    if len(vectors) != len(texts) or not all(isinstance(vector, list) and vector for vector in vectors):
+    if len(vectors) != len(texts) or not all(is_vector(vector) for vector in vectors):
         return Failed(FailedKind.UPSTREAM, NOTHING, detail=f"{len(vectors)} vectors for {len(texts)} texts")
     counted = count(table(body.get("usageMetadata")).get("promptTokenCount"))
     tokens = counted or sum(-(-len(text) // CHARS_PER_TOKEN) for text in texts)

@@ -1,5 +1,6 @@
 """Embeddings over OpenAI's API, which most servers share (`wire/providers.md §7.4`)."""
 
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,14 @@ def _vectors(said: Any) -> list[list[float]] | None:
         return None
     ordered = sorted(items, key=lambda item: item["index"] if isinstance(item.get("index"), int) else 0)
     vectors = [item.get("embedding") for item in ordered]
-    if not all(isinstance(vector, list) and vector for vector in vectors):
+    if not all(is_vector(vector) for vector in vectors):
         return None
     return [vector for vector in vectors if vector is not None]
+
+
+def is_vector(value: Any) -> bool:
+    """Say whether a value is a list of numbers; some servers write null for what is none."""
+    try:
+        return isinstance(value, list) and len(array("d", value)) > 0
+    except (TypeError, OverflowError):
+        return False

@@ -122,7 +122,8 @@ def test_secrets_are_rotated_and_never_shown(cli, data_dir: Path) -> None:
     for secret in (data_dir / "secrets" / "url_signing").read_text().split():
         assert secret not in second.stdout + second.stderr
     assert cli("secrets", "rotate", "url_signing", CALOTYPE_SECURITY__SIGNING_SECRET="x" * 32).returncode == 1
-    assert cli("secrets", "rotate", "fal_tickets").returncode == 0
+    for name in ("fal_tickets", "content_jobs"):
+        assert cli("secrets", "rotate", name).returncode == 0
 
 
 def test_the_schema_is_upgraded_and_compared(cli) -> None:

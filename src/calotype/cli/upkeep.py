@@ -27,6 +27,7 @@ class SecretName(StrEnum):
     URL_SIGNING = "url_signing"
     WEBHOOK_SIGNING = "webhook_signing"
     FAL_TICKETS = "fal_tickets"
+    CONTENT_JOBS = "content_jobs"
 
 
 @ledger.callback()

@@ -218,8 +218,8 @@ class App:
         settings = self.settings
         return JobsDesk(
             door=self.door, engine=self.engine, catalog=self.catalog, available=self.available, db=self.db,
-            signer=self.signer, uploads=self.uploads, job_deadline_s=settings.engine.job_deadline_s,
-            url_lifetime_s=settings.media.url_lifetime_s, public_url=settings.public_url, platforms=PLATFORMS,
+            signer=self.signer, uploads=self.uploads, url_lifetime_s=settings.media.url_lifetime_s,
+            public_url=settings.public_url, platforms=PLATFORMS,
         )  # fmt: skip
 
     def _fal_desk(self, hook_keys: HookKeys) -> FalDesk:

@@ -14,8 +14,6 @@ from calotype.db import Database, Sql, Tx
 from calotype.kernel.ids import OrgId
 from calotype.ledger.types import JournalKind, customer
 
-SLACK_MS = 3_600_000
-"""What a job may last beyond its deadline before its hold is settled, generously."""
 _ENTRIES = 200
 _LAST = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
@@ -29,7 +27,7 @@ _HOLD = (
     " FROM job j JOIN hold h ON h.id = j.id WHERE j.org_id = :org AND h.amount_micro > 0"
 )
 _NEWEST = Sql(f"{_HOLD} AND j.id < :beyond ORDER BY j.id DESC LIMIT :count")
-_SETTLED_SINCE = Sql(f"{_HOLD} AND j.id < :beyond AND j.id >= :least AND h.settled_at_ms >= :since")
+_ENDED_SINCE = Sql(f"{_HOLD} AND j.finished_at_ms >= :since")
 _POSTED = Sql(
     "SELECT j.id, j.kind, e.amount_micro, j.created_at_ms, e.account_version"
     " FROM entry e JOIN journal j ON j.id = e.journal_id"
@@ -64,11 +62,10 @@ class _Line(Struct, frozen=True):
 
 
 class Statement(Struct, frozen=True):
-    """Reads accounts as debits. `longest_s` is the most that any job may take."""
+    """Reads accounts as debits."""
 
     db: Database
     late: Late
-    longest_s: float
 
     async def balance_micro(self, org_id: OrgId) -> int:
         """Return what an organisation has left."""
@@ -115,9 +112,9 @@ class Statement(Struct, frozen=True):
             beyond = rows[-1][0]
             since_ms = _made_ms(beyond) if count >= limit else None
         if since_ms is not None:
-            least = _least_id(since_ms - int(self.longest_s * 1000) - SLACK_MS)
-            for row in tx.rows(_SETTLED_SINCE, {"org": org_id, "beyond": beyond, "least": least, "since": since_ms}):
-                yield from self._of_hold(row)
+            for row in tx.rows(_ENDED_SINCE, {"org": org_id, "since": since_ms}):
+                if row[0] < beyond:
+                    yield from self._of_hold(row)
         yield from _posted(tx, org_id, since_ms or 0)
 
     def _of_hold(self, row: tuple[Any, ...]) -> Iterator[_Line]:
@@ -150,9 +147,3 @@ def _posted(tx: Tx, org_id: OrgId, since_ms: int) -> Iterator[_Line]:
 def _made_ms(job_id: str) -> int:
     """Return when a job was accepted; by its id, so that the order of ids is the order of debits."""
     return int(job_id[:8] + job_id[9:13], 16)
-
-
-def _least_id(at_ms: int) -> str:
-    """Return the least id that a job of this moment can have: ids begin with their time."""
-    digits = f"{max(0, at_ms):012x}"
-    return f"{digits[:8]}-{digits[8:]}-0000-0000-000000000000"

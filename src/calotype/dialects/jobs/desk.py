@@ -40,7 +40,6 @@ class Desk(Addresses):
         db: Database,
         signer: Signer,
         uploads: Uploads,
-        job_deadline_s: float,
         url_lifetime_s: int,
         public_url: str | None,
         platforms: tuple[str, ...],
@@ -54,8 +53,7 @@ class Desk(Addresses):
         self.uploads = uploads
         self.platforms = platforms
         self.rate = CreditRate(catalog.pricing.credit_micro, LATE_MODELS)
-        longest_s = max([job_deadline_s, *(card.deadline_s or 0 for card in catalog.cards(everything=True))])
-        self.statement = Statement(db, self.rate.late, longest_s)
+        self.statement = Statement(db, self.rate.late)
         self._gcra = Gcra()
 
     async def enter(self, x: Exchange, *, counted: bool = True) -> Caller:

@@ -72,6 +72,14 @@ def test_a_still_and_a_sheet_of_stills_are_made_of_a_film(kit: Kit) -> None:
     assert answer.headers["content-type"] == "image/webp" and answer.headers["x-calotype-job-id"]
 
 
+def test_making_a_still_takes_from_the_rate_and_looking_does_not(kit: Kit) -> None:
+    address = f"/videos/{film(kit.client)}/content"
+    slow = {"authorization": f"Bearer {kit.account.key(requests_per_minute=6)}"}
+    wanted = [kit.http.get(f"{address}?variant=thumbnail", headers=slow).status_code for _ in range(2)]
+    assert wanted == [200, 429]
+    assert [kit.http.get(address, headers=slow).status_code for _ in range(2)] == [302, 302]
+
+
 def test_another_variant_is_refused_by_name(kit: Kit) -> None:
     ident = film(kit.client)
     answer = kit.http.get(f"/videos/{ident}/content?variant=poster")

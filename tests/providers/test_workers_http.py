@@ -234,6 +234,8 @@ def test_files_at_other_hosts_are_not_asked_with_our_secret() -> None:
     here, there = WORKER.output(Told(url="/v1/files/1")), WORKER.output(Told(url="https://elsewhere.example/1"))
     assert here is not None and here.url == "http://10.0.0.7:9000/v1/files/1" and WORKER.own(here.url)
     assert there is not None and there.url is not None and not WORKER.own(there.url) and there.url_headers == {}
+    for wrong in ("data:image/png;base64,AAAA", "file:///etc/passwd", "mailto:a@b", "//[x/1"):
+        assert WORKER.output(Told(url=wrong)) is None
 
 
 def test_a_word_at_our_address_counts_only_when_it_names_the_job(shop: Workshop) -> None:

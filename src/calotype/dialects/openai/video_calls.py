@@ -148,8 +148,8 @@ async def get_video(desk: Desk, x: Exchange) -> None:
 
 
 async def get_content(desk: Desk, x: Exchange) -> None:
-    """Redirect to a video's file, or answer a still or a sheet of stills of it."""
-    caller = await desk.door.enter(x, counted=False)
+    """Redirect to a video's file, or answer a still or a sheet of stills, which is work and takes from the rate."""
+    caller = await desk.door.enter(x, counted=x.query.get("variant") in STILLS)
     view = await desk.engine.get(videos.job_id_of(x.rest), caller.org.id)
     if not is_video(view.job.operation):
         raise Problem(Code.JOB_NOT_FOUND, "There is no such video.", field="id")

@@ -124,9 +124,10 @@ class HttpWorker:
     def address(self, url: str) -> str | None:
         """Return an address of a result; one without a host is the worker's own."""
         try:
-            return str(URL(f"{self._url}/").join(URL(url)))
+            found = URL(f"{self._url}/").join(URL(url))
         except ValueError:
             return None
+        return str(found) if found.host and found.scheme in ("http", "https") else None
 
     def own(self, url: str) -> bool:
         """Say whether an address is at the worker itself."""

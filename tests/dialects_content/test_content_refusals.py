@@ -162,3 +162,14 @@ def test_what_is_planned_is_listed_with_everything_and_cannot_be_bought(bare: Ho
             for answer in (buyer.buy(entry.route), client.post(entry.route, json={})):
                 assert (answer.status_code, error(answer).code) == (501, "planned")
     account.untouched()
+
+
+def test_a_handler_that_breaks_is_answered_in_this_dialect_s_words(
+    buyer: Buyer, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(house.app.catalog, "get", broken)
+    answer = buyer.client.get("/catalog.json")
+    assert (answer.status_code, error(answer).code) == (500, "internal_error") and "secret" not in answer.text

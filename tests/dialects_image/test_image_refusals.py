@@ -199,3 +199,15 @@ def test_paths_and_methods_that_are_not_offered(method: str, path: str, status: 
     answer = caller.request(method, path)
     assert (answer.status_code, error(answer).code) == (status, code)
     assert ("allow" in answer.headers) is (status == 405)
+
+
+def test_a_handler_that_breaks_is_answered_in_this_dialect_s_words(
+    caller: Caller, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(house.app.catalog, "find", broken)
+    answer = caller.generate()
+    assert (answer.status_code, error(answer).code) == (500, "INTERNAL_ERROR") and "secret" not in answer.text
+    assert answer.headers["x-should-retry"] == "false"

@@ -1,5 +1,7 @@
 """The content dialect as one small ASGI application with its own 404, 405 and error shape."""
 
+import structlog
+
 from calotype.dialects.content import listing, pages, selling
 from calotype.dialects.content.answers import JOBS, JSON, encode, refused
 from calotype.dialects.content.desk import Desk
@@ -8,6 +10,8 @@ from calotype.dialects.content.search import SEARCH, search
 from calotype.dialects.door import Exchange, Receive, Scope, Send, data_class_of
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import DataClass
+
+log = structlog.get_logger(__name__)
 
 CATALOG = "/catalog"
 RESULT = "/result"
@@ -35,6 +39,10 @@ class ContentDialect:
             if (allowed := problem.data.get("allowed")) is not None:
                 headers.append((b"allow", allowed.encode()))
             await x.answer(status, headers, body)
+        except Exception:
+            log.exception("request_broke", request_id=scope.get("calotype.request_id"), dialect="content")
+            problem = Problem(Code.INTERNAL, "The server made a mistake.", retryable=False)
+            await x.answer(*refused(problem, _class_asked(x)))
 
     async def _answer(self, x: Exchange) -> None:
         path = x.scope["path"].rstrip("/")

@@ -2,12 +2,16 @@
 
 from collections.abc import Awaitable, Callable
 
+import structlog
+
 from calotype.dialects.door import Receive, Scope, Send, data_class_of
 from calotype.dialects.image import keys, pictures, reports, videos
 from calotype.dialects.image.answers import refused
 from calotype.dialects.image.desk import RATE, Desk, ImageExchange
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import DataClass
+
+log = structlog.get_logger(__name__)
 
 Handler = Callable[[Desk, ImageExchange], Awaitable[None]]
 
@@ -43,6 +47,9 @@ class ImageDialect:
             await _route(x)(self._desk, x)
         except Problem as problem:
             await self._refuse(x, problem)
+        except Exception:
+            log.exception("request_broke", request_id=scope.get("calotype.request_id"), dialect="image")
+            await self._refuse(x, Problem(Code.INTERNAL, "The server made a mistake.", retryable=False))
 
     async def _refuse(self, x: ImageExchange, problem: Problem) -> None:
         if problem.code is Code.INVALID_API_KEY and not (x.headers.keys() & {b"authorization", b"x-api-key"}):

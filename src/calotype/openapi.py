@@ -7,6 +7,7 @@ import msgspec
 from calotype.catalog import Catalog
 from calotype.dialects.content.endpoints import ENDPOINTS as CONTENT
 from calotype.dialects.endpoints import Endpoint
+from calotype.dialects.fal.documented import ENDPOINTS as FAL
 from calotype.dialects.image.endpoints import ENDPOINTS as IMAGE
 from calotype.dialects.jobs.endpoints import ENDPOINTS as JOBS
 from calotype.dialects.openai import shapes
@@ -23,6 +24,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *IMAGE,
     *JOBS,
     *CONTENT,
+    *FAL,
     Endpoint("GET", "/healthz", "Health", "Is it alive?", "Answers while the process runs.", public=True),
     Endpoint(
         "GET", "/readyz", "Health", "Can it work?", "503 with what is wrong when it cannot.", public=True, errors=(503,)
@@ -131,6 +133,8 @@ ERRORS: dict[int, str] = {
     415: "The body is of a type that is not taken.",
     422: "A field does not fit, or the Idempotency-Key was used with another request.",
     429: "Too many requests; Retry-After says when to come back.",
+    499: "It was cancelled.",
+    500: "It broke; nothing was charged.",
     501: "Planned, and not possible yet.",
     502: "The provider failed; nothing was charged.",
     503: "Not possible at the moment; nothing was charged.",
@@ -275,4 +279,5 @@ def _responses(endpoint: Endpoint, refs: dict[type, Any]) -> dict[str, Any]:
 
 def _makes(endpoint: Endpoint) -> bool:
     """Say whether it runs a model, and so keeps to the headers that steer that."""
-    return bool(endpoint.body or endpoint.schema or endpoint.card or endpoint.operations)
+    asks = endpoint.body or endpoint.schema or endpoint.card or endpoint.operations
+    return bool(asks) and not endpoint.plain

@@ -22,6 +22,7 @@ class Endpoint(Struct, frozen=True):
     `operations` says which models its body may name (all where none is named); `more_types` are content types that an
     answer may have beside `media_type`, such as that of a stream. A body is told by its type, by its `schema`, or by
     the `card` whose input it is, with `further` properties; `error` is the type of refusals where it is not OpenAI's.
+    A `plain` call runs no model although it has a body.
     """
 
     method: str
@@ -46,6 +47,7 @@ class Endpoint(Struct, frozen=True):
     errors: tuple[int, ...] = ()
     public: bool = False
     redirects: bool = False
+    plain: bool = False
 
     @property
     def name(self) -> str:

@@ -61,6 +61,11 @@ class Ranks:
         """So many of them were paid, and nothing is held."""
         assert (self.account.spent_micro, self.account.held_micro) == (times * PRICES[line.model], 0)
 
+    def temporary(self) -> list[str]:
+        """Return what lies in the server's folder of temporary files."""
+        folder = self.house.app.settings.data_dir / "media" / "tmp"
+        return [path.name for path in folder.iterdir()]
+
     def submits(self) -> list[Submit]:
         return [submit for _, submit in self.upstreams.submits]
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -196,4 +197,22 @@ def test_what_cannot_be_stopped_is_delivered_and_paid(
     outcome = everyone.house.ask(everyone.house.app.engine.cancel(JobId(job), everyone.account.org.id))
     assert outcome.word == "requested"
     assert everyone.ended(job) == "succeeded"
+    everyone.charged(line, 1)
+
+
+# -- PHI --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["phi-worker", "phi-painter", "phi-picture"])
+def test_phi_comes_from_its_upstream_without_touching_the_disk(everyone: Ranks, name: str) -> None:
+    line = line_of(name)
+    before = set(everyone.temporary())
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(everyone.send, line, "@on=file @drip=0.5")
+        seen: set[str] = set()
+        while not sending.done():
+            seen |= set(everyone.temporary())
+            time.sleep(0.002)
+    assert everyone.ended(sending.result()) == "succeeded"
+    assert seen <= before
     everyone.charged(line, 1)

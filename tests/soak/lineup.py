@@ -162,6 +162,7 @@ LINES: tuple[Line, ...] = (
     Line("anywhere", "text-to-image", (BFL, KREA, GPT, WORKER), 6, SMALL),
     Line("phi-picture", "text-to-image", (GPT,), 3, SMALL, phi=True),
     Line("phi-worker", "text-to-image", (WORKER,), 2, SMALL, phi=True, keyed=True),
+    Line("phi-painter", "text-to-image", (at("http", "painter"),), 1, SMALL, phi=True, keyed=True),
     Line("phi-sketch", "text-to-image", (at("local", "sketch"),), 1, SMALL, phi=True, keyed=True),
 )  # fmt: skip
 PRICES: Mapping[str, int] = {line.model: FIRST_MICRO + n * STEP_MICRO for n, line in enumerate(LINES)}

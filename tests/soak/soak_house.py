@@ -83,8 +83,8 @@ class Upstreams:
         }
         providers["openai-keyed"]["idempotency"] = "key"
         providers["kie"]["webhook_secret"] = SECRETS["kie-callbacks"]
-        classes = {"key_classes": ["paid"]}
-        providers |= {"comfyui": {**classes, "phi": AGREEMENT}, "http": classes, "local": {"phi": AGREEMENT}}
+        fleet = {"key_classes": ["paid"], "phi": AGREEMENT}
+        providers |= {"comfyui": fleet, "http": fleet, "local": {"phi": AGREEMENT}}
         providers["openai"]["phi"] = AGREEMENT
         workers: dict[str, dict[str, Any]] = {
             worker.name: {"url": worker.url, "token": SECRETS["comfyui"], "max_jobs": 4} for worker in self.workers

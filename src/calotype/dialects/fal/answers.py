@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from calotype.catalog.prices import Delivered
+from calotype.catalog.prices import units as delivered_units
 from calotype.dialects.door import data_class_of
 from calotype.dialects.fal.desk import FalExchange
 from calotype.dialects.fal.errors import as_sent, failure_of, media_of, refused
@@ -53,19 +55,13 @@ async def tell_end(x: FalExchange, view: JobView, body: dict[str, Any] | None) -
 
 
 def units(view: JobView) -> bytes:
-    """Count the billable units of a request: what its price is for, as much of it as was delivered."""
-    job = view.job
-    if job.state is not JobState.SUCCEEDED:
+    """Count the billable units of a request, as billing events do: what its price is for, as much as was delivered."""
+    quote = view.job.plan.quote
+    if view.job.state is not JobState.SUCCEEDED:
         return b"0"
-    line = job.plan.quote.lines[0] if job.plan.quote.lines else None
-    usage = job.result.usage if job.result is not None else {}
-    if line is None:
-        return b"1"
-    if line.usage is not None and line.usage in usage:
-        return f"{-(-usage[line.usage] // line.step)}".encode()
-    if job.plan.quote.unit == "image" and view.artifacts:
-        return str(len(view.artifacts)).encode()
-    return str(line.quantity).encode()
+    usage = view.job.result.usage if view.job.result is not None else {}
+    outputs = len(view.artifacts) or len(view.inline) or max(1, quote.outputs)
+    return str(delivered_units(quote, Delivered(outputs, usage))).encode()
 
 
 def _class_asked(x: FalExchange) -> DataClass:

@@ -404,6 +404,8 @@ def test_a_test_key_makes_free_pictures_and_lists_nothing(house: House, account:
         client.images.generate(model="test/picture", prompt="a fox")
     with pytest.raises(openai.PermissionDeniedError):
         client.videos.list()
+    with pytest.raises(openai.PermissionDeniedError):
+        client.files.list()
 
 
 def _until(true: Callable[[], bool], within_s: float = 20.0) -> None:

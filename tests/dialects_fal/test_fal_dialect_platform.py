@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from platform_caller import Platform
 
+from calotype.kernel.generation import KeyClass
 from running import House
 
 MODEL = "test/picture"
@@ -225,3 +226,20 @@ def test_what_does_not_fit_is_400_and_says_what_would(
 @pytest.mark.parametrize("name", ["query", "image_url", "video_url"])
 def test_search_by_meaning_is_not_pretended(platform: Platform, name: str) -> None:
     refused(platform.ask("GET", "/models/requests/search", params={name: "sunset"}), 501, "not_implemented")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", f"/models/requests/by-endpoint?endpoint_id={MODEL}&expand=payloads"),
+        ("GET", "/models/requests/search"),
+        ("GET", f"/models/analytics?endpoint_id={MODEL}&expand=summary&expand=request_count"),
+        ("PUT", "/storage/settings"), ("PUT", "/storage/files/acl?url=https://fal.media/files/x"),
+    ],
+)  # fmt: skip
+def test_the_key_that_strangers_share_shows_no_requests_of_theirs_and_sets_nothing_for_them(
+    platform: Platform, method: str, path: str
+) -> None:
+    shared = platform.account.key(KeyClass.TEST)
+    body = {"json": {"initial_acl": {"default": "hide"}}} if method == "PUT" else {}
+    refused(platform.ask(method, path, key=shared, **body), 403, "authorization_error")

@@ -19,7 +19,7 @@ from calotype.dialects.fal.desk import Desk, FalExchange
 from calotype.dialects.fal.places import Service
 from calotype.dialects.headers import Headers
 from calotype.kernel.errors import Code, Problem
-from calotype.kernel.generation import Scope
+from calotype.kernel.generation import KeyClass, Scope
 
 Handler = Callable[[Desk, FalExchange], Awaitable[None]]
 Need = Literal["nobody", "API", "ADMIN"]
@@ -118,6 +118,8 @@ async def _call(desk: Desk, x: FalExchange, route: Route) -> None:
     caller = await desk.door.enter(x)
     if route.need == "ADMIN" and Scope.ADMIN not in caller.key.scopes:
         raise Problem(Code.FORBIDDEN, "This needs a key of the scope ADMIN.")
+    if route.knows == "org" and caller.key.key_class is KeyClass.TEST:
+        raise Problem(Code.FORBIDDEN, "A test key is shared: it lists no requests and sets nothing for others.")
     more = {"nothing": (), "caller": (caller,), "org": (caller.org,)}[route.knows]
     await route.handler(desk, x, *more)
 

@@ -11,6 +11,7 @@ from calotype.dialects.multipart import FORM_BYTES, chunks_of, form_of
 from calotype.dialects.openai.answers import JSON
 from calotype.dialects.openai.desk import Desk
 from calotype.kernel.errors import Code, Problem
+from calotype.kernel.generation import KeyClass
 from calotype.media.uploads import Upload, is_upload_id
 
 PAGE = 10_000
@@ -51,8 +52,10 @@ async def create_file(desk: Desk, x: Exchange) -> None:
 
 
 async def list_files(desk: Desk, x: Exchange) -> None:
-    """Answer a page of an organisation's uploads."""
+    """Answer a page of an organisation's uploads; the shared test key lists nothing."""
     caller = await desk.door.enter(x, counted=False)
+    if caller.key.key_class is KeyClass.TEST:
+        raise Problem(Code.MODEL_NOT_ALLOWED, "A test key lists no files; fetch a file by its id.")
     query = x.query
     after, order = query.get("after", ""), query.get("order", "desc")
     if after and not is_upload_id(after):

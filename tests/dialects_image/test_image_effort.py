@@ -5,10 +5,13 @@ from typing import Any
 import pytest
 from image_caller import Caller
 
+from calotype.desks import image_desk
 from calotype.dialects.effort import Effort, effort_of
+from calotype.jobs.intake import Ask
 from calotype.kernel.errors import Problem
+from calotype.kernel.generation import Context, Generation, Operation
 from calotype.sandbox.base import Emulator
-from running import Account
+from running import Account, House
 
 SMALL: dict[str, Any] = {"width": 512, "height": 512}
 KONTEXT: dict[str, Any] = {"model": "flux-kontext"}
@@ -152,6 +155,24 @@ def test_nobody_gets_the_answer_of_another_key(caller: Caller, account: Account)
     other = Caller(caller.client, account.key())
     answers = [one.post("/api/v1/image/generate", body, x_cache_ttl="60") for one in (caller, other)]
     assert [one.headers["x-cache"] for one in answers] == ["MISS", "MISS"]
+
+
+def test_conversations_can_be_tried_as_hard_and_kept_too(house: House, account: Account, caller: Caller) -> None:
+    attempts, app = image_desk(house.app).attempts, house.app
+    key = house.ask(app.accounts.authenticate(caller.key))
+
+    def ask(model: str, words: str) -> Ask:
+        fields = {"messages": [{"role": "user", "content": f"Hello {words}"}]}
+        context = Context(principal=key.principal, dialect="openai", fingerprint="the same request")
+        generation = Generation(Operation.CHAT, model, fields)
+        return Ask(generation, context, key=key, org=account.org, operation=Operation.CHAT)
+
+    asks = [ask("anthropic/claude-3.7-sonnet", "@type=runner_server_error"), ask("anthropic/claude-3.5-sonnet", "")]
+    first, again = (house.ask(attempts.run(asks, Effort(cache_ttl_s=60, timeout_ms=9000))) for _ in range(2))
+    assert first.view.job.model == "anthropic/claude-3.5-sonnet" and first.notes and not first.kept
+    assert again.kept and again.view.id == first.view.id
+    assert again.view.job.result.data["choices"][0]["message"]["content"]
+    assert [row[1] for row in jobs(account)] == ["failed", "succeeded"]
 
 
 @pytest.mark.parametrize(

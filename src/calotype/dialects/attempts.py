@@ -25,6 +25,8 @@ ANOTHER_MAY_DO = frozenset(
     {Code.NO_ROUTE, Code.PLANNED, Code.MODEL_RETIRED, Code.UPSTREAM_FAILED, Code.UNAVAILABLE, Code.TIMEOUT}
 )
 """Failures that are the model's own: nothing the caller said is wrong, and no rule forbids it."""
+FILES = ("image", "video", "audio", "file")
+"""Kinds of output that lie in storage, and not with the job."""
 MOST_KEPT = 10_000
 STOP_S = 3.0
 """How long a wish to stop a job may take to be heard upstream."""
@@ -97,7 +99,7 @@ class Attempts:
                 continue
             tried = Tried(view, ticket, tuple(notes))
             if view.state is JobState.SUCCEEDED:
-                if name is not None and view.artifacts:
+                if name is not None and _is_there(view):
                     self._kept.keep(name, view.id, effort.cache_ttl_s or 0)
                 return tried
             why = view.problem
@@ -146,7 +148,7 @@ class Attempts:
         if job_id is not None:
             with suppress(Problem):
                 view = await self._engine.get(job_id, org_id)
-                if view.state is JobState.SUCCEEDED and view.artifacts:
+                if view.state is JobState.SUCCEEDED and _is_there(view):
                     return view
         return None
 
@@ -157,6 +159,13 @@ def _turn(ask: Ask, n: int, effort: Effort) -> Ask:
     if n and context.idempotency_key is not None:
         context = replace(context, idempotency_key=f"{context.idempotency_key}/{n}")
     return replace(ask, context=context, rounds=effort.rounds)
+
+
+def _is_there(view: JobView) -> bool:
+    """Say whether a result can be read again: its files, or what it is where it has none."""
+    if view.job.plan.output in FILES:
+        return bool(view.artifacts)
+    return view.job.result is not None
 
 
 def _name_of(context: Context) -> str | None:

@@ -41,8 +41,8 @@ class ContentDialect:
             await x.answer(status, headers, body)
         except Exception:
             log.exception("request_broke", request_id=scope.get("calotype.request_id"), dialect="content")
-            problem = Problem(Code.INTERNAL, "The server made a mistake.", retryable=False)
-            await x.answer(*refused(problem, _class_asked(x)))
+            mistake = Problem(Code.INTERNAL, "The server made a mistake.", retryable=False)
+            await x.answer(*refused(mistake, _class_asked(x)))
 
     async def _answer(self, x: Exchange) -> None:
         path = x.scope["path"].rstrip("/")

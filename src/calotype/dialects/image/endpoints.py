@@ -59,6 +59,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "POST", "/api/v1/keys", GROUP, "Make a key", "With a key of scope ADMIN, whose class and bounds it has.",
         answer=shapes.ImageNewKeyAnswer, status=201, errors=(400, 403, 413, 415, 429), error=shapes.ImageError,
+        plain=True,
         body=NewKey,
     ),
     Endpoint(
@@ -68,6 +69,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "PATCH", "/api/v1/keys/{id}", GROUP, "Change a key", "Its name, its rate, and whether it is switched on.",
         answer=shapes.ImageKeyAnswer, parameters=(_ID,), errors=(400, 403, 404, 413, 415, 429), body=KeyChange,
+        plain=True,
         error=shapes.ImageError,
     ),
     Endpoint(

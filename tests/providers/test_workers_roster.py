@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import stat
 import struct
 from pathlib import Path
@@ -330,6 +331,27 @@ async def test_a_lora_is_fetched_once_into_the_shared_folder(tmp_path: Path, mon
     away = await loras.bring("https://example.com/good2", str(tmp_path / "unmounted"), "lora")
     assert isinstance(away, Failed) and away.kind is FailedKind.RETRY
     assert list((shared / "calotype").iterdir()) == [shared / one]
+
+
+async def test_loras_by_url_fill_no_disk_for_those_wanted_longest_ago_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fetch(_url: str, *, to: Any, **_: Any) -> None:
+        await to.write(tensors())
+
+    monkeypatch.setattr("calotype.providers.workers.loras.download", fetch)
+    (tmp_path / "calotype").mkdir()
+    own = tmp_path / "calotype" / "notes.txt"
+    own.write_text("the operator's own")
+    loras = Loras(Guard(), max_kept_bytes=2 * len(tensors()))
+    names = []
+    for n in range(3):
+        names.append(await loras.bring(f"https://example.com/{n}", str(tmp_path), "lora"))
+        os.utime(tmp_path / str(names[-1]), (n + 1, n + 1))
+        if n == 1:
+            assert await loras.bring("https://example.com/0", str(tmp_path), "lora") == names[0]
+    there = {one.name for one in own.parent.iterdir()}
+    assert there == {own.name, *(Path(str(name)).name for name in (names[0], names[2]))}
 
 
 async def test_a_lora_at_a_private_address_is_not_fetched(tmp_path: Path) -> None:

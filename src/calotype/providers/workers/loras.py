@@ -17,6 +17,8 @@ from calotype.kernel.steps import NOT_JSON
 
 SUBFOLDER = "calotype"
 MAX_BYTES = 2 << 30
+MAX_KEPT_BYTES = 100 << 30
+"""What all LoRAs by URL in one folder may take; those that were wanted longest ago give way."""
 MAX_HEADER_BYTES = 16 << 20
 TIMEOUT_S = 600.0
 _SUFFIX = ".safetensors"
@@ -35,9 +37,10 @@ def name_of(url: str) -> str:
 class Loras:
     """Brings LoRAs into shared folders, each file once."""
 
-    def __init__(self, guard: Guard, *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, guard: Guard, *, max_bytes: int = MAX_BYTES, max_kept_bytes: int = MAX_KEPT_BYTES) -> None:
         self._guard = guard
         self._max_bytes = max_bytes
+        self._max_kept_bytes = max_kept_bytes
         self._coming: dict[tuple[str, str], asyncio.Task[str | Failed]] = {}
 
     async def bring(self, url: str, folder: str, field: str) -> str | Failed:
@@ -52,7 +55,7 @@ class Loras:
     async def _bring(self, url: str, folder: Path, field: str) -> str | Failed:
         name = name_of(url)
         target = folder / name
-        if await asyncio.to_thread(target.exists):
+        if await asyncio.to_thread(_wanted_again, target):
             return name
         part = target.with_name(f".{target.name}.{os.urandom(6).hex()}.part")
         try:
@@ -63,6 +66,7 @@ class Loras:
                 )
             if not await asyncio.to_thread(is_safetensors, part):
                 return Failed(FailedKind.INVALID, "The LoRA is not a .safetensors file.", field=field)
+            await asyncio.to_thread(_make_room, part, self._max_kept_bytes)
             await asyncio.to_thread(part.chmod, 0o644)  # the worker runs as somebody else
             await asyncio.to_thread(part.replace, target)
         except Blocked as refusal:
@@ -104,6 +108,28 @@ def _fits(tensor: object, room: int) -> bool:
         return False
     begin, end = offsets
     return isinstance(begin, int) and isinstance(end, int) and 0 <= begin <= end <= room
+
+
+def _wanted_again(target: Path) -> bool:
+    """Say whether a file is there, and note that it was wanted now."""
+    try:
+        os.utime(target)
+    except FileNotFoundError:
+        return False
+    except OSError:  # it is somebody else's, and only stays as old as it is
+        return target.exists()
+    return True
+
+
+def _make_room(part: Path, most: int) -> None:
+    """Remove those of our files that were wanted longest ago, until this one fits beside the others."""
+    kept = sorted((file.stat().st_mtime_ns, file.stat().st_size, file) for file in part.parent.glob(f"*{_SUFFIX}"))
+    left = part.stat().st_size + sum(taken for _, taken, _ in kept) - most
+    for _, taken, file in kept:
+        if left <= 0:
+            break
+        file.unlink(missing_ok=True)
+        left -= taken
 
 
 def _make(root: Path, folder: Path) -> None:

@@ -210,7 +210,7 @@ class App:
             ),
             media=self._media(),
             metrics=self.metrics, ready=self.problems,
-            documents=documents(self.catalog, version=__version__, url=url_of(settings)),
+            documents=lambda: documents(self.catalog, version=__version__, url=self.base_url),
             cors_origins=settings.security.cors_origins, start=self.start, stop=self.stop,
         )  # fmt: skip
 
@@ -364,8 +364,9 @@ class App:
     @property
     def base_url(self) -> str:
         """Where callers reach this server, without a slash at the end."""
-        settings = self.settings
-        return (settings.public_url or self.url or f"http://{settings.host}:{settings.port}").rstrip("/")
+        if self.url and not self.settings.public_url:
+            return self.url.rstrip("/")
+        return url_of(self.settings)
 
     # -- what parts ask each other -----------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -48,7 +49,7 @@ class Server:
         media: ASGIApp,
         metrics: Metrics,
         ready: Callable[[], Awaitable[dict[str, str]]],
-        documents: dict[str, tuple[str, bytes]],
+        documents: Callable[[], dict[str, tuple[str, bytes]]],
         cors_origins: list[str],
         start: Callable[[], Awaitable[None]],
         stop: Callable[[], Awaitable[None]],
@@ -62,7 +63,7 @@ class Server:
         self._media = media
         self._metrics = metrics
         self._ready = ready
-        self._documents = documents
+        self._write_documents = documents
         self._cors = frozenset(origin.encode() for origin in cors_origins)
         self._start = start
         self._stop = stop
@@ -144,6 +145,11 @@ class Server:
         if path.startswith("/callbacks/"):
             return "callbacks", self._callbacks
         return "own", self._own
+
+    @cached_property
+    def _documents(self) -> dict[str, tuple[str, bytes]]:
+        """The pages by path; written when first asked for, since only then the server's own address is known."""
+        return self._write_documents()
 
     async def _own(self, scope: Scope, _receive: Receive, send: Send) -> None:
         path = scope["path"]

@@ -14,10 +14,11 @@ from calotype.dialects.attempts import Attempts
 from calotype.dialects.door import Caller, Door, Exchange, RawHeaders, Receive, Scope, Send, json_object
 from calotype.dialects.effort import FIELDS as EFFORT_FIELDS
 from calotype.dialects.effort import Effort, effort_of
+from calotype.dialects.image.offers import maker_of
 from calotype.dialects.image.requests import MediaRequest
 from calotype.jobs.engine import Engine
 from calotype.jobs.intake import Ask
-from calotype.jobs.types import JobView
+from calotype.jobs.types import JobRow, JobView
 from calotype.kernel.clock import Clock
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import DataClass, Generation, Operation
@@ -128,6 +129,11 @@ class Desk:
             generation=Generation(operation, card.id, fields), context=context, key=caller.key, org=caller.org,
             operation=operation, at_once=at_once, wants={"inline": True} if direct else {},
         )  # fmt: skip
+
+    def provider_of(self, job: JobRow) -> str:
+        """Return whose model a job runs, as this dialect names them; of other models who ran it."""
+        card = self.catalog.get(job.model)
+        return (maker_of(card) if card is not None else None) or job.provider
 
     def effort(self, headers: RawHeaders, request: MediaRequest) -> Effort:
         """Read how hard the request is to be tried.

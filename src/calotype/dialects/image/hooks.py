@@ -5,7 +5,7 @@ from typing import Any
 
 from calotype.dialects.image.answers import error_of, usd_number
 from calotype.dialects.image.desk import Desk
-from calotype.dialects.image.offers import VIDEO_OPERATIONS, maker_of
+from calotype.dialects.image.offers import VIDEO_OPERATIONS
 from calotype.dialects.image.videos import film_object
 from calotype.jobs.types import JobView
 from calotype.kernel.errors import Code, Problem
@@ -19,12 +19,11 @@ def renderer(desk: Desk, base: Callable[[], str]) -> Callable[[JobView], dict[st
         job = view.job
         if job.operation in VIDEO_OPERATIONS:
             return film_object(desk, view, base())
-        card = desk.catalog.get(job.model)
         url_of = desk.addresses.urls(base())
         data: dict[str, Any] = {
             "id": job.id,
             "model": job.model,
-            "provider": (maker_of(card) if card is not None else None) or job.provider,
+            "provider": desk.provider_of(job),
             "status": "completed" if job.state is JobState.SUCCEEDED else "failed",
             "images": [{"url": url_of(one), "mimeType": one.content_type} for one in view.artifacts],
             "cost_usd": usd_number(job.charged_micro or 0),

@@ -11,15 +11,13 @@ from calotype.dialects.headers import Headers, stamp_headers, stamp_of, warning_
 from calotype.dialects.image.answers import JSON, rate_headers, refused, success, usd_number
 from calotype.dialects.image.desk import RATE, Desk, ImageExchange, base64_of
 from calotype.dialects.image.fields import fitted
-from calotype.dialects.image.offers import DEFAULTS, FROM_PICTURES, Verb, answers_base64, maker_of
-from calotype.dialects.image.requests import SimpleEditRequest, SimpleImageRequest, read
+from calotype.dialects.image.offers import DEFAULTS, FROM_PICTURES, Verb, answers_base64
+from calotype.dialects.image.requests import SimpleEditRequest, SimpleImageRequest, read, to_model
 from calotype.jobs.intake import Ask
 from calotype.jobs.types import JobView
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import Operation
 from calotype.kernel.job import JobState
-
-_BESIDE = frozenset({"model", "strict", "fallback", "retries", "timeout", "webhook_url"})
 
 
 async def generate(desk: Desk, x: ImageExchange) -> None:
@@ -44,8 +42,7 @@ async def _made(
     rest: dict[str, Any], warnings: tuple[str, ...],
 ) -> None:  # fmt: skip
     effort = desk.effort(x.headers, request)
-    named = {name: value for name, value in msgspec.structs.asdict(request).items() if value is not None}
-    given = {name: value for name, value in named.items() if name not in _BESIDE} | rest
+    given = to_model(request, rest)
     asks: list[Ask] = []
     for n, model in enumerate((request.model or DEFAULTS[verb], *effort.fallback)):
         try:
@@ -98,12 +95,11 @@ async def _data(desk: Desk, x: ImageExchange, view: JobView, *, free: bool) -> d
         images = [{"url": url_of(one), "mimeType": one.content_type} for one in view.artifacts]
     if len(facts) == len(images):
         images = [picture | fact for picture, fact in zip(images, facts, strict=True)]
-    card = desk.catalog.get(job.model)
     result = job.result.data if job.result is not None else {}
     data: dict[str, Any] = {
         "id": job.id,
         "model": job.model,
-        "provider": (maker_of(card) if card is not None else None) or job.provider,
+        "provider": desk.provider_of(job),
         "images": images,
     }
     seed = result.get("seed", (job.input or {}).get("seed"))

@@ -58,6 +58,7 @@ class SimpleFilmRequest(MediaRequest, kw_only=True):
     resolution: Literal["720p", "1080p", "4k"] | None = None
 
 
+_TO_SERVER = frozenset(MediaRequest.__struct_fields__) - {"prompt"}
 Request = TypeVar("Request", bound=MediaRequest)
 
 
@@ -90,6 +91,12 @@ def read(body: dict[str, Any], kind: type[Request]) -> tuple[Request, dict[str, 
         raise Problem(Code.INVALID_INPUT, f"{field}: {sentence[:200]}{accepted}.", field=field) from None
     rest = {name: value for name, value in given.items() if name not in known and name not in REFUSED}
     return request, rest, warnings
+
+
+def to_model(request: MediaRequest, rest: dict[str, Any]) -> dict[str, Any]:
+    """Return what a request says to the model, and not to the server."""
+    named = {name: value for name, value in msgspec.structs.asdict(request).items() if value is not None}
+    return {name: value for name, value in named.items() if name not in _TO_SERVER} | rest
 
 
 def _required(kind: type[Struct]) -> frozenset[str]:

@@ -9,8 +9,8 @@ from calotype.dialects.headers import stamp_headers, stamp_of, warning_headers
 from calotype.dialects.image.answers import JSON, error_of, rate_headers, success, usd_number
 from calotype.dialects.image.desk import RATE, Desk, ImageExchange
 from calotype.dialects.image.fields import fitted
-from calotype.dialects.image.offers import DEFAULTS, FROM_PICTURE, VIDEO_OPERATIONS, maker_of
-from calotype.dialects.image.requests import SimpleFilmRequest, read
+from calotype.dialects.image.offers import DEFAULTS, FROM_PICTURE, VIDEO_OPERATIONS
+from calotype.dialects.image.requests import SimpleFilmRequest, read, to_model
 from calotype.jobs.types import JobView
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import Operation
@@ -20,7 +20,6 @@ PREFIX = "operations/"
 STATUS = "/api/v1/video/status"
 FIELDS = frozenset({"aspect_ratio", "resolution", "seconds"})
 """Fields that have no effect on a model that a picture switched to, where the one named takes them."""
-_BESIDE = frozenset({"model", "strict", "fallback", "retries", "timeout", "webhook_url"})
 
 
 async def generate(desk: Desk, x: ImageExchange) -> None:
@@ -33,12 +32,10 @@ async def generate(desk: Desk, x: ImageExchange) -> None:
     if request.image_url is not None:
         model = FROM_PICTURE.get(model, model)
     card = desk.catalog.find(model)
-    named = {name: value for name, value in msgspec.structs.asdict(request).items() if value is not None}
-    given = {name: value for name, value in named.items() if name not in _BESIDE} | rest
-    fields, changed = fitted(card, "video", given, strict=request.strict)
+    fields, changed = fitted(card, "video", to_model(request, rest), strict=request.strict)
     operation = Operation.TEXT_TO_VIDEO if request.image_url is None else Operation.IMAGE_TO_VIDEO
     for name in ("fallback", "timeout"):
-        if name in named:
+        if getattr(request, name) is not None:
             warnings += (f"{name} has no effect on films, which are made in the background",)
     ask = desk.ask(x, caller, raw, request, card, operation, fields, warnings + changed, at_once=False, inline=False)
     ask = msgspec.structs.replace(ask, known_fields=FIELDS, rounds=effort.rounds if request.retries else None)
@@ -59,8 +56,8 @@ async def status(desk: Desk, x: ImageExchange) -> None:
     if not ident:
         raise Problem(Code.INVALID_INPUT, "operation_id is required.", field="operation_id", data={"rule": "required"})
     view = await desk.engine.get(ident.removeprefix(PREFIX), caller.org.id)
-    wanted = query.get("provider") or _provider(desk, view)
-    if view.job.operation not in VIDEO_OPERATIONS or wanted != _provider(desk, view):
+    provider = desk.provider_of(view.job)
+    if view.job.operation not in VIDEO_OPERATIONS or (query.get("provider") or provider) != provider:
         raise Problem(Code.JOB_NOT_FOUND, "There is no such operation.", field="operation_id")
     await _answer(desk, x, view, 200)
 
@@ -77,7 +74,7 @@ async def _answer(desk: Desk, x: ImageExchange, view: JobView, status: int) -> b
 def film_object(desk: Desk, view: JobView, base: str) -> dict[str, Any]:
     """Return a film's status: `processing`, `completed` with its URL, or `failed` with the reason."""
     job = view.job
-    provider = _provider(desk, view)
+    provider = desk.provider_of(job)
     ident = PREFIX + job.id
     data: dict[str, Any] = {
         "model": job.model,
@@ -97,11 +94,6 @@ def film_object(desk: Desk, view: JobView, base: str) -> dict[str, Any]:
     if job.plan.label is not None:
         data["label"] = job.plan.label
     return data
-
-
-def _provider(desk: Desk, view: JobView) -> str:
-    card = desk.catalog.get(view.job.model)
-    return (maker_of(card) if card is not None else None) or view.job.provider
 
 
 _WORDS = {JobState.SUCCEEDED: "completed", JobState.FAILED: "failed", JobState.CANCELED: "failed"}

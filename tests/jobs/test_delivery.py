@@ -40,6 +40,14 @@ async def test_a_delivery_of_nothing_fails_and_is_refunded(home) -> None:
         await h.check()
 
 
+async def test_an_answer_without_the_picture_that_was_asked_for_is_no_delivery(home) -> None:
+    async with home(Fake(submit=lambda call: Succeeded(data={"images": [], "prompt": "a fox"}))) as h:
+        view = await h.ended(await h.send())
+        assert (view.state.value, view.problem.code) == ("failed", Code.UPSTREAM_FAILED)
+        assert await h.balance() == (GRANT_MICRO, 0)
+        await h.check()
+
+
 async def test_more_than_was_paid_for_is_never_charged(home) -> None:
     async with home(Fake(submit=lambda call: Succeeded((PICTURE, PICTURE, PICTURE)))) as h:
         view = await h.ended(await h.send(n=1))

@@ -13,7 +13,7 @@ from calotype.jobs.rows import Rows
 from calotype.jobs.types import FrozenRoute, JobRow, JobView
 from calotype.kernel.clock import Clock
 from calotype.kernel.errors import Code, Problem
-from calotype.kernel.generation import DataClass
+from calotype.kernel.generation import DataClass, Operation
 from calotype.kernel.job import JobState
 from calotype.kernel.outcome import Cost, Failed, FailedKind, Succeeded
 from calotype.providers.base import Runtime
@@ -83,8 +83,9 @@ class Finisher:
     async def _delivered(self, job: JobRow, outcome: Succeeded, delivery: Delivery) -> JobView | None:
         cost = self._cost(job, outcome, delivery)
         closing = Closing(job.attempt, "done", upstream_id=outcome.upstream_id, cost=cost)
-        if outcome.outputs and not delivery.artifacts and not delivery.inline:
-            problem = Problem(Code.UPSTREAM_FAILED, "The upstream's result could not be fetched.", retryable=False)
+        if (outcome.outputs or _makes_a_file(job)) and not delivery.artifacts and not delivery.inline:
+            word = "could not be fetched" if outcome.outputs else f"holds no {job.plan.output}"
+            problem = Problem(Code.UPSTREAM_FAILED, f"The upstream's result {word}.", retryable=False)
             return await self._rows.end(job, JobState.FAILED, problem=problem, closing=closing)
         return await self._rows.end(job, JobState.SUCCEEDED, delivery=delivery, closing=closing)
 
@@ -189,6 +190,11 @@ def detail(job: JobRow, outcome: Failed) -> str:
     if job.data_class is DataClass.PHI:
         return outcome.kind.value
     return f"{outcome.kind.value}: {outcome.detail or outcome.message}"[:500]
+
+
+def _makes_a_file(job: JobRow) -> bool:
+    """Say whether nothing is delivered without a file; what voice cloning makes is an id, a file is a sample of it."""
+    return job.plan.output in ("image", "video", "audio") and job.operation != Operation.VOICE_CLONING
 
 
 async def _written_down(recording: "asyncio.Task[None] | None") -> None:

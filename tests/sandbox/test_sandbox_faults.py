@@ -1,6 +1,7 @@
 """What every emulator can be told to do wrong, seen by a plain client and by our own."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 
 import httpx2
@@ -8,8 +9,11 @@ import pytest
 
 from calotype.http import Upstream
 from calotype.kernel.steps import AnswerTooLarge, HttpRequest, MaybeSent
+from calotype.sandbox import media
+from calotype.sandbox.comfyui import ComfyUI
 from calotype.sandbox.fal import Fal
 from calotype.sandbox.faults import NONE, Fault, fault_in, words_in
+from calotype.sandbox.openai import OpenAI
 
 HEADERS = {"Authorization": "Key sandbox:key"}
 PATH = "/queue/fal-ai/flux/dev"
@@ -58,6 +62,23 @@ async def test_an_error_is_worded_as_the_upstream_does_and_ends_after_so_many_ti
     assert first.json()["type"] == "concurrent_requests_limit"
     assert first.headers["x-fal-request-id"]
     assert second.status_code == 200
+
+
+async def test_a_request_sent_again_is_the_same_one_whatever_differs_in_each_sending() -> None:
+    comfy, openai = ComfyUI(), OpenAI()
+    await asyncio.gather(comfy.start(), openai.start())
+    headers = {"Authorization": "Bearer sk-sandbox"}
+    async with httpx2.AsyncClient(timeout=20, headers=headers) as client:
+        graph = {"1": {"class_type": "Note", "inputs": {"text": "@status=503 @times=1"}}}
+        bodies = [{"prompt": graph, "prompt_id": str(uuid.uuid4()), "client_id": uuid.uuid4().hex} for _ in range(2)]
+        graphs = [await client.post(f"{comfy.url}/prompt", json=body) for body in bodies]
+        fields = {"model": "whisper-1", "prompt": "@status=503 @times=1"}
+        place = f"{openai.url}/v1/audio/transcriptions"
+        forms = [await client.post(place, data=fields, files={"file": ("a.wav", media.wav(0.1))}) for _ in range(2)]
+    await asyncio.gather(comfy.stop(), openai.stop())
+    assert [graph.status_code for graph in graphs] == [503, 400]
+    assert [form.status_code for form in forms] == [503, 200]
+    assert [submit.fault.status for submit in (*comfy.submits, *openai.submits)] == [503, 0, 503, 0]
 
 
 async def test_a_header_and_a_model_name_ask_too(http: httpx2.AsyncClient) -> None:

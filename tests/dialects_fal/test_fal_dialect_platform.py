@@ -160,8 +160,11 @@ def test_unknown_paths_and_methods_are_told_apart(platform: Platform) -> None:
 
 
 def test_the_host_name_leads_to_the_same_place(platform: Platform) -> None:
-    answer = platform.client.get("/v1/meta", headers={"host": "api.fal.ai"})
-    assert answer.json() == {"webhook_ip_ranges": []}
+    for path, headers in (
+        ("/v1/meta", {"host": "api.fal.ai"}),
+        ("/api/fal/proxy", {"x-fal-target-url": "https://api.fal.ai/v1/meta"}),
+    ):
+        assert platform.client.get(path, headers=headers).json() == {"webhook_ip_ranges": []}
 
 
 BAD: list[tuple[str, str, dict[str, Any]]] = [

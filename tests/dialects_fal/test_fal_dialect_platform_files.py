@@ -72,6 +72,17 @@ def test_another_tenants_file_does_not_exist(platform: Platform, other: Platform
     assert elsewhere.status_code == 404
 
 
+def test_the_service_of_uploads_answers_for_files_too(platform: Platform, other: Platform) -> None:
+    url = uploaded(platform)
+    path = "/fal/rest/storage/files"
+    shut = platform.fal.ask("PUT", f"{path}/acl", params={"url": url}, json={"default": "hide", "rules": []})
+    assert (shut.status_code, read(url)) == (200, 404)
+    signed = platform.fal.ask("POST", f"{path}/sign", params={"url": url}, json={"expiration_seconds": 60})
+    assert read(signed.json()["signed_url"]) == 200
+    refused = other.fal.ask("GET", f"{path}/acl", params={"url": url})
+    assert refused.status_code == 404 and isinstance(refused.json()["detail"], str)
+
+
 @pytest.mark.parametrize("seconds", [0, 604_801, "60"])
 def test_a_signed_url_lives_a_week_at_most(platform: Platform, seconds: Any) -> None:
     params = {"url": uploaded(platform)}

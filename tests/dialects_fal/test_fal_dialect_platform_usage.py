@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from platform_caller import Platform, rewrite
 
+from calotype.media.store import StoreError
 from running import House
 from upstream import Upstream, error
 
@@ -207,3 +208,21 @@ def _moved(house: House, ident: str, at: str) -> None:
     """Let a job have ended at another time."""
     at_ms = int(datetime.fromisoformat(at).replace(tzinfo=UTC).timestamp() * 1000)
     rewrite(house, "UPDATE job SET finished_at_ms = :at_ms WHERE id = :id", id=ident, at_ms=at_ms)
+
+
+def test_a_file_that_the_storage_cannot_remove_is_told_and_the_removal_can_be_asked_again(
+    platform: Platform, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ident = platform.made()
+
+    async def broken(_keys: list[str]) -> int:
+        raise StoreError("The media store could not delete.")
+
+    path, again = f"/models/requests/{ident}/payloads", {"idempotency-key": "k2"}
+    with monkeypatch.context() as held:
+        held.setattr(house.app.store, "delete", broken)
+        (told,) = platform.ask("DELETE", path, headers=again).json()["cdn_delete_results"]
+    assert told["exception"] == "The media store could not delete."
+    assert platform.fal.result(ident).status_code == 410, "the payloads are gone all the same"
+    (told,) = platform.ask("DELETE", path, headers=again).json()["cdn_delete_results"]
+    assert told["exception"] is None

@@ -27,6 +27,8 @@ VERSION = "/v1"
 DOCUMENT = {Service.API: "/openapi/queue/openapi.json", Service.SITE: "/api/openapi/queue/openapi.json"}
 """Where a model's own document is read; a service's path of the same name below a model id answers it too."""
 DOCUMENT_TAIL = "/openapi.json"
+ALSO_AT_REST = "/storage/files/"
+"""The service of uploads answers what is asked of a file too, in its own shape of errors."""
 
 
 class Route(Struct, frozen=True):
@@ -90,12 +92,16 @@ def platform_handler(x: FalExchange, method: str) -> Handler | None:
     if method == "GET" and service is Service.QUEUE and path.endswith(DOCUMENT_TAIL):
         x.rest = path.removesuffix(DOCUMENT_TAIL).strip("/")
         return _told(platform_models.schema)
+    if service is Service.REST and path.startswith(ALSO_AT_REST):
+        return _answer
     return _told(_answer) if service is Service.API else None
 
 
 async def _answer(desk: Desk, x: FalExchange) -> None:
     method = "GET" if x.scope["method"] == "HEAD" else x.scope["method"]
-    path = x.place.path.removeprefix(VERSION) if x.place.path.startswith(VERSION + "/") else ""
+    path = x.place.path
+    if x.place.service is Service.API:
+        path = path.removeprefix(VERSION) if path.startswith(VERSION + "/") else ""
     found = [(route, match) for route in ROUTES if (match := route.pattern.match(path)) is not None]
     for route, match in found:
         if route.method == method:

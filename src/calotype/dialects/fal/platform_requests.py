@@ -15,6 +15,7 @@ from calotype.jobs.usage import Place, Span, ended, slowest
 from calotype.jobs.views import load_views
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.job import TERMINAL, JobState
+from calotype.media.store import StoreError
 
 USUAL_PAGE = 50
 MOST_PAGE = 100
@@ -86,10 +87,14 @@ async def delete_payloads(desk: Desk, x: FalExchange, caller: Caller) -> None:
     if not view.job.ended:
         raise Problem(Code.INVALID_INPUT, "The request is still in progress.", field="request_id")
     links = [file_of(artifact, desk.urls(x.bases.media))["url"] for artifact in view.artifacts]
-    await desk.engine.remove_media(view)
+    failed = None
+    try:
+        await desk.engine.remove_media(view)
+    except StoreError as error:
+        failed = error.message
     await forget(desk.office.db, [view.id])
-    body = {"cdn_delete_results": [{"link": link, "exception": None} for link in links]}
-    if name:
+    body = {"cdn_delete_results": [{"link": link, "exception": failed} for link in links]}
+    if name and failed is None:
         while len(memory) >= MOST_REMEMBERED:
             del memory[next(iter(memory))]
         memory[org_id, x.rest, name] = (desk.now_ms() + REMEMBERED_MS, body)

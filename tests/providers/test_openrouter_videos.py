@@ -87,6 +87,7 @@ def test_signed_addresses_are_fetched_without_our_key() -> None:
 @pytest.mark.parametrize(
     ("unsigned", "url"),
     [
+        (["http://[x/1", "http://a:99999999/1", "http:"], f"{BASE_URL}/videos/gen-vid-1/content?index=0"),
         ([f"{BASE_URL}/videos/gen-vid-1/content?index=0"], f"{BASE_URL}/videos/gen-vid-1/content?index=0"),
         (["https://evil.example/v.mp4"], f"{BASE_URL}/videos/gen-vid-1/content?index=0"),
         (None, f"{BASE_URL}/videos/gen-vid-1/content?index=0"),

@@ -87,4 +87,14 @@ def _outputs(account: Account, handle: Handle, body: dict[str, Any]) -> tuple[Ou
 
 
 def _urls(value: Any) -> list[str]:
-    return [url for url in value if isinstance(url, str) and url.startswith("http")] if isinstance(value, list) else []
+    return [url for url in value if isinstance(url, str) and _whole(url)] if isinstance(value, list) else []
+
+
+def _whole(url: str) -> bool:
+    """Say whether a text is the address of something at a host."""
+    try:
+        found = URL(url)
+        port = found.port
+    except ValueError:
+        return False
+    return found.scheme in ("http", "https") and bool(found.host) and port is not None

@@ -17,23 +17,17 @@ from calotype.catalog.synced import pricing_of
 from calotype.catalog.templates import Templates
 from calotype.db import Database, Sql, Store
 from calotype.db.migrate import upgrade
-from calotype.desks import content_desk, image_desk
+from calotype.desks import content_desk, fal_desk, image_desk, jobs_desk, openai_desk
 from calotype.dialects.content import ContentDialect
 from calotype.dialects.content import hooks as content_hooks
 from calotype.dialects.door import Door
 from calotype.dialects.fal import FalDialect
-from calotype.dialects.fal.desk import Bounds
-from calotype.dialects.fal.desk import Desk as FalDesk
 from calotype.dialects.fal.hooks import FalHooks, HookKeys
-from calotype.dialects.fal.office import Office
-from calotype.dialects.fal.tickets import Tickets
 from calotype.dialects.image import ImageDialect
 from calotype.dialects.image import hooks as image_hooks
 from calotype.dialects.jobs import JobsDialect
 from calotype.dialects.jobs import statuses as jobs_statuses
-from calotype.dialects.jobs.desk import Desk as JobsDesk
 from calotype.dialects.openai import OpenAIDialect
-from calotype.dialects.openai.desk import Desk
 from calotype.dialects.openai.hooks import renderer
 from calotype.docs import documents
 from calotype.events.bus import open_bus
@@ -46,7 +40,6 @@ from calotype.jobs.finish import Finisher
 from calotype.jobs.forget import forget_due
 from calotype.jobs.inputs import InputFiles
 from calotype.jobs.intake import Intake
-from calotype.jobs.positions import Positions
 from calotype.jobs.reconcile import Reconciler
 from calotype.jobs.rows import Rows
 from calotype.jobs.runner import Runner
@@ -68,7 +61,6 @@ from calotype.media.uploads import Uploads
 from calotype.providers.available import MODELS_FOLDER, Available
 from calotype.providers.base import Runtime
 from calotype.providers.local.diffusion import pipeline_cards
-from calotype.providers.local.platforms import PLATFORMS
 from calotype.providers.registry import build_runtimes
 from calotype.providers.workers.crew import Crew
 from calotype.server import Server
@@ -175,25 +167,23 @@ class App:
 
     def _server(self) -> Server:
         settings = self.settings
-        desk = Desk(
-            door=self.door, engine=self.engine, catalog=self.catalog, available=self.available,
-            signer=self.signer, store=self.store, uploads=self.uploads, url_lifetime_s=settings.media.url_lifetime_s,
-            public_url=settings.public_url,
-        )  # fmt: skip
         hook_keys = HookKeys(self.secrets.get("webhook_signing"))
-        fal_desk = self._fal_desk(hook_keys)
-        jobs_desk = self._jobs_desk()
+        media = MediaEndpoint(
+            self.store, self.signer, self.clock, presign_s=settings.media.redirect_s, acls=self.acls,
+            reader=self.door.reader,
+        )  # fmt: skip
+        desk, fal, jobs = openai_desk(self), fal_desk(self, hook_keys, media), jobs_desk(self)
         pictures, contents = image_desk(self), content_desk(self)
         self.webhooks = WebhookDeliverer(
             self.db, self.clock, self.instance, guard=self.guard, settings=settings.webhooks, metrics=self.metrics,
             signer=WebhookSigner(self.secrets.get("webhook_signing")),
             renderers={
                 "openai": renderer(lambda: desk.urls(self.base_url)),
-                "jobs": jobs_statuses.renderer(lambda: jobs_desk.urls(self.base_url)),
+                "jobs": jobs_statuses.renderer(lambda: jobs.urls(self.base_url)),
                 "image": image_hooks.renderer(pictures, lambda: self.base_url),
                 "content": content_hooks.renderer(contents, lambda: self.base_url),
             },
-            styles={"fal": FalHooks(hook_keys, lambda: fal_desk.urls(self.base_url))},
+            styles={"fal": FalHooks(hook_keys, lambda: fal.urls(self.base_url))},
         )  # fmt: skip
         self.crew.watch(self.metrics)
         self.metrics.watch("calotype_jobs_active", "Jobs this process works on.", lambda: self.engine.load["active"])
@@ -203,43 +193,15 @@ class App:
         self.metrics.watch("calotype_write_batches_total", "Committed batches.", lambda: self.db.writer.batches)
         self.metrics.watch("calotype_write_commands_total", "Committed commands.", lambda: self.db.writer.commands)
         return Server(
-            openai=OpenAIDialect(desk), fal=FalDialect(fal_desk), jobs=JobsDialect(jobs_desk),
+            openai=OpenAIDialect(desk), fal=FalDialect(fal), jobs=JobsDialect(jobs),
             image=ImageDialect(pictures), content=ContentDialect(contents),
             callbacks=CallbackEndpoint(
                 self.db, self.clock, callbacks=self.callbacks, runtimes=self.runtimes, bus=self.bus
             ),
-            media=self._media(),
+            media=media,
             metrics=self.metrics, ready=self.problems,
             documents=lambda: documents(self.catalog, version=__version__, url=self.base_url),
             cors_origins=settings.security.cors_origins, start=self.start, stop=self.stop,
-        )  # fmt: skip
-
-    def _jobs_desk(self) -> JobsDesk:
-        settings = self.settings
-        return JobsDesk(
-            door=self.door, engine=self.engine, catalog=self.catalog, available=self.available, db=self.db,
-            signer=self.signer, uploads=self.uploads, url_lifetime_s=settings.media.url_lifetime_s,
-            public_url=settings.public_url, platforms=PLATFORMS,
-        )  # fmt: skip
-
-    def _fal_desk(self, hook_keys: HookKeys) -> FalDesk:
-        settings = self.settings
-        media = settings.media
-        return FalDesk(
-            door=self.door, engine=self.engine, catalog=self.catalog, positions=Positions(self.db, self.clock),
-            bus=self.bus, clock=self.clock, signer=self.signer, store=self.store, uploads=self.uploads,
-            media=self._media(), office=Office(
-                self.db, self.accounts, self.ledger, self.acls, self.available, tuple(settings.webhooks.source_ranges)
-            ),
-            tickets=Tickets(self.secrets.get("fal_tickets"), self.clock), jwks=hook_keys.jwks(),
-            bounds=Bounds(media.url_lifetime_s, media.retention_s, settings.limits.max_wait_s),
-            public_url=settings.public_url,
-        )  # fmt: skip
-
-    def _media(self) -> MediaEndpoint:
-        return MediaEndpoint(
-            self.store, self.signer, self.clock, presign_s=self.settings.media.redirect_s, acls=self.acls,
-            reader=self.door.reader,
         )  # fmt: skip
 
     # -- life ------------------------------------------------------------------------------------------------------

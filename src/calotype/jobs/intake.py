@@ -44,8 +44,8 @@ class Ask(Struct, frozen=True):
     the dialect's own note to itself; `wants["inline"]` asks for the outputs' bytes in the answer. `listen` asks for the
     pieces of the result as they come (`Engine.follow`). `wants["fleeting"]` asks not to store the outputs, whose bytes
     are answered directly, while the caller waits for them in this process; `wants["session"]` names the realtime
-    session that it is a frame of. `rounds` is how often the routes are walked while none takes the job; None leaves that
-    to the house.
+    session that it is a frame of. `rounds` is how often the routes are walked while none takes the job; None leaves
+    that to the house.
     """
 
     generation: Generation

@@ -4,6 +4,7 @@ import asyncio
 import base64
 
 import pytest
+from msgspec.structs import replace
 
 from calotype.db import Sql, Store
 from calotype.kernel.errors import Code, Problem
@@ -56,6 +57,15 @@ async def test_nothing_of_a_phi_request_or_its_result_is_left_anywhere(home, log
         assert is_clean(await everything(h), logs)
         assert h.app.stepper.payloads == {}
         await h.check()
+
+
+async def test_warnings_that_name_a_callers_own_field_are_told_and_not_kept(home, logs) -> None:
+    async with home(Fake(submit=lambda call: ANSWER), phi=("a",)) as h:
+        ask = h.ask("x", phi=True, at_once=True, inline=True, fingerprint="f")
+        told = replace(ask.context, warnings=(f"{SECRET} has no effect on this model",))
+        view = await (await h.app.engine.accept(replace(ask, context=told))).task
+        assert SECRET in view.warnings[0]
+        assert is_clean(await everything(h), logs)
 
 
 async def test_a_failure_that_quotes_the_request_is_kept_by_its_kind_alone(home, logs) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from calotype.db import ManySql, Sql, Tx
 from calotype.events.log import INSERT_EVENT, event_row
@@ -196,6 +197,7 @@ class Accept(Struct, frozen=True):
 
     def _row(self) -> dict[str, Any]:
         held = self.inline or self.mine
+        phi = self.data_class is DataClass.PHI
         return {
             "id": self.job_id,
             "org_id": self.org_id,
@@ -207,7 +209,7 @@ class Accept(Struct, frozen=True):
             "data_class": self.data_class.value,
             "region": self.region.value,
             "priority": self.priority,
-            "plan": json_text(self.plan),
+            "plan": json_text(replace(self.plan, warnings=()) if phi else self.plan),  # warnings name fields as asked
             "input": None if self.input is None else json_text(self.input),
             "provider": self.plan.routes[0].provider,
             "attempt": 1 if self.inline else 0,

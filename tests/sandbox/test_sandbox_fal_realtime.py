@@ -1,6 +1,7 @@
 """The emulated fal's realtime sessions: tokens for an alias, frames in order, errors that end a session (§6.3)."""
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -86,10 +87,14 @@ def test_a_frame_that_fails_ends_its_session(prompt: str, error: str | None, cod
 
 
 def test_the_newest_frame_wins_and_idleness_ends_a_session(fal: Fal) -> None:
-    fal.settings["realtime_idle_s"] = 0.3
+    fal.settings["realtime_idle_s"] = 2.0
     with session(fal, token(fal, "flux"), "&max_buffering=1") as socket:
-        for prompt in ("first @latency=0.2", "second", "third"):
+        known = len(fal.submits)
+        for prompt in ("first @latency=1.0", "second", "third"):
             socket.send(msgspec.msgpack.encode({"prompt": prompt}))
+            end = time.monotonic() + 20
+            while len(fal.submits) == known and time.monotonic() < end:  # the first is being worked on
+                time.sleep(0.01)
         prompts = [one["prompt"] for one in (heard(socket) for _ in range(4)) if "prompt" in one]
         assert prompts[-1] == "third" and len(prompts) == 2
         assert heard(socket)["error"] == "TIMEOUT"

@@ -232,9 +232,7 @@ class Engine:
         """Return jobs of an organisation (or of all), newest first, from behind the id `before`."""
 
         def read(tx: Tx) -> dict[str, JobView]:
-            rows = list_jobs(
-                tx, org_id, state=state, operations=operations, models=models, before=before, limit=limit
-            )
+            rows = list_jobs(tx, org_id, state=state, operations=operations, models=models, before=before, limit=limit)
             return load_views(tx, [row.id for row in rows])
 
         views = await self._db.read(read)

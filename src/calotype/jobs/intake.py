@@ -224,7 +224,11 @@ def _frozen(route: Route) -> FrozenRoute:
     known = _frozen_routes.get(id(route))
     if known is None or known[0] is not route:
         frozen = FrozenRoute(
-            route.provider, route.upstream, fields=route.fields, constants=route.constants, streams=route.streams,
+            route.provider,
+            route.upstream,
+            fields=route.fields,
+            constants=route.constants,
+            streams=route.streams,
             realtime=route.realtime,
         )
         known = _frozen_routes[id(route)] = (route, frozen)

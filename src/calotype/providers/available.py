@@ -19,7 +19,7 @@ class Available(Container[str]):
     """
 
     def __init__(
-        self, providers: Iterable[str], models_dir: Path, *, empty: Callable[[str], bool] = lambda name: False
+        self, providers: Iterable[str], models_dir: Path, *, empty: Callable[[str], bool] = lambda _: False
     ) -> None:
         self.providers = frozenset(providers)
         self._models_dir = models_dir

@@ -18,6 +18,7 @@ from calotype.app import App
 from calotype.db import Sql
 from calotype.kernel.generation import KeyClass
 from calotype.kernel.ids import uuid7
+from calotype.providers.base import PollSchedule
 from calotype.providers.credentials import Ring
 from calotype.providers.driver import Driven
 from calotype.settings import USUAL_VARIABLES, Settings
@@ -83,6 +84,17 @@ class House:
         if micro:
             self.ask(self.app.ledger.credit(made.id, micro))
         return Account(self, made)
+
+
+def hurry(house: House, schedule: PollSchedule, *names: str) -> None:
+    """Let a server look at these providers as often as that; other servers of this process keep their own pace."""
+    for name in names:
+        runtime: Any = house.app.runtimes[name]
+        runtime.schedule = schedule
+        for adapter in runtime.adapters:
+            adapter.schedule = schedule
+            if hasattr(adapter, "slow_schedule"):
+                adapter.slow_schedule = schedule
 
 
 class Account:

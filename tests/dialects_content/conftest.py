@@ -8,11 +8,10 @@ import pytest
 from content_buyer import Buyer
 
 from calotype.providers.base import PollSchedule
-from calotype.providers.fal import Fal
 from calotype.sandbox.fal import Fal as FalEmulator
 from calotype.sandbox.serve import on_a_thread
 from postbox import Postbox
-from running import Account, House, running
+from running import Account, House, hurry, running
 
 GENERATE_MICRO = 210_000
 """What the operator of this server asks for one picture."""
@@ -42,15 +41,14 @@ def postbox() -> Iterator[Postbox]:
 @pytest.fixture(scope="session")
 def house(_fal: FalEmulator, postbox: Postbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """Return the server, looking at fal many times a second; one price is the operator's own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Fal, "schedule", PollSchedule(first_s=0.01, factor=1.01, max_s=0.02))
-        settings: dict[str, Any] = {
-            "providers": {"fal": {"api_key": "sandbox:key", "base_url": f"{_fal.url}/queue"}},
-            "prices": {"content-image-generate": GENERATE_MICRO},
-            "security": {"allowed_private_hosts": [postbox.host]},
-        }
-        with running(tmp_path_factory.mktemp("house"), **settings) as one:
-            yield one
+    settings: dict[str, Any] = {
+        "providers": {"fal": {"api_key": "sandbox:key", "base_url": f"{_fal.url}/queue"}},
+        "prices": {"content-image-generate": GENERATE_MICRO},
+        "security": {"allowed_private_hosts": [postbox.host]},
+    }
+    with running(tmp_path_factory.mktemp("house"), **settings) as one:
+        hurry(one, PollSchedule(first_s=0.01, factor=1.01, max_s=0.02), "fal")
+        yield one
 
 
 @pytest.fixture

@@ -8,16 +8,13 @@ import pytest
 from image_caller import Caller
 
 from calotype.providers.base import PollSchedule
-from calotype.providers.bfl import Bfl
-from calotype.providers.fal import Fal
-from calotype.providers.google import Google
 from calotype.sandbox.base import Emulator
 from calotype.sandbox.bfl import Bfl as BflEmulator
 from calotype.sandbox.fal import Fal as FalEmulator
 from calotype.sandbox.google import Google as GoogleEmulator
 from calotype.sandbox.serve import on_a_thread
 from postbox import Postbox
-from running import Account, House, running
+from running import Account, House, hurry, running
 
 SOON = PollSchedule(first_s=0.01, factor=1.01, max_s=0.02)
 
@@ -40,17 +37,15 @@ def house(
     emulators: dict[str, Emulator], postbox: Postbox, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[House]:
     """Return the server, looking at its upstreams many times a second."""
-    with pytest.MonkeyPatch.context() as patch:
-        for adapter in (Fal, Bfl, Google):
-            patch.setattr(adapter, "schedule", SOON)
-        providers: dict[str, Any] = {
-            "fal": {"api_key": "sandbox:key", "base_url": f"{emulators['fal'].url}/queue"},
-            "bfl": {"api_key": "bfl-sandbox", "base_url": emulators["bfl"].url},
-            "google": {"api_key": "sandbox-key", "base_url": emulators["google"].url},
-        }
-        settings: dict[str, Any] = {"margin_bps": 1000, "security": {"allowed_private_hosts": [postbox.host]}}
-        with running(tmp_path_factory.mktemp("house"), providers=providers, **settings) as one:
-            yield one
+    providers: dict[str, Any] = {
+        "fal": {"api_key": "sandbox:key", "base_url": f"{emulators['fal'].url}/queue"},
+        "bfl": {"api_key": "bfl-sandbox", "base_url": emulators["bfl"].url},
+        "google": {"api_key": "sandbox-key", "base_url": emulators["google"].url},
+    }
+    settings: dict[str, Any] = {"margin_bps": 1000, "security": {"allowed_private_hosts": [postbox.host]}}
+    with running(tmp_path_factory.mktemp("house"), providers=providers, **settings) as one:
+        hurry(one, SOON, *providers)
+        yield one
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from calotype.sandbox.google import Google
 from calotype.sandbox.kie import Kie
 from calotype.sandbox.openrouter import OpenRouter
 from calotype.sandbox.serve import on_a_thread
-from running import Account, House, running
+from running import Account, House, hurry, running
 
 CREDIT = 30_000
 """Micro-USD."""
@@ -91,17 +91,17 @@ def emulated() -> Iterator[Emulated]:
 
 def serving(upstreams: Emulated, folder: Path, **more: Any) -> Iterator[House]:
     """Serve, looking at upstreams many times a second."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kie_adapter.Kie, "schedule", QUICK)
-        patch.setattr(kie_adapter.Kie, "slow_schedule", QUICK)
-        patch.setattr(kie_adapter, "Turnstile", lambda: Turnstile(most=100_000))
-        prices = {"phaya-gpt": CHAT_MICRO, "qwen/qwen3-embedding-8b": CHAT_MICRO}
-        ports = [one.url.rpartition(":")[2] for one in (upstreams.kie, upstreams.google, upstreams.openrouter)]
-        hosts = [f"localhost:{port}" for port in ports]
-        settings = {"prices": prices, "security": {"allowed_private_hosts": hosts}, **more}
-        with running(folder, **{"providers": upstreams.providers(), **settings}) as house:
-            house.app.url = house.url
-            yield house
+    prices = {"phaya-gpt": CHAT_MICRO, "qwen/qwen3-embedding-8b": CHAT_MICRO}
+    ports = [one.url.rpartition(":")[2] for one in (upstreams.kie, upstreams.google, upstreams.openrouter)]
+    hosts = [f"localhost:{port}" for port in ports]
+    settings = {"prices": prices, "security": {"allowed_private_hosts": hosts}, **more}
+    patch = pytest.MonkeyPatch()
+    patch.setattr(kie_adapter, "Turnstile", lambda: Turnstile(most=100_000))
+    with running(folder, **{"providers": upstreams.providers(), **settings}) as house:
+        patch.undo()  # this server's turnstile is made; other servers of this process keep to KIE's rate
+        hurry(house, QUICK, "kie")
+        house.app.url = house.url
+        yield house
 
 
 class JobsUser:

@@ -13,7 +13,7 @@ from jobs_kit import FOREVER, Emulated, JobsUser
 from calotype.kernel.ids import JobId
 from calotype.sandbox import media
 
-pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not here")
+pytestmark = [pytest.mark.client, pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not here")]
 PAGE = Path(__file__).parents[2] / "docs" / "jobs.md"
 JSON = ("-H", "Content-Type: application/json")
 

@@ -1,4 +1,4 @@
-"""The unmodified `@fal-ai/client` of npm, two versions of it, against the running server (`wire/fal.md §12.5`)."""
+"""The unmodified `@fal-ai/client` of npm, three versions of it, against the running server (`wire/fal.md §12.5`)."""
 
 import json
 import threading
@@ -16,7 +16,7 @@ from running import House
 from upstream import PICTURE, Upstream
 
 pytestmark = pytest.mark.client
-NEW, OLD = "@fal-ai/client", "@fal-ai/client-1.2.3"
+NEW, MIDDLE, OLD = "@fal-ai/client", "@fal-ai/client-1.6.2", "@fal-ai/client-1.2.3"
 BIG_BYTES = 101 * 1024 * 1024
 
 
@@ -34,7 +34,8 @@ def run(house: House, folder: Path, package: str, way: str, **more: Any) -> dict
     return seen
 
 
-def check(seen: dict[str, Any], house: House, media: str, *, old: bool = False) -> None:
+def check(seen: dict[str, Any], house: House, media: str, package: str = NEW) -> None:
+    old = package == OLD
     for name in ("run", "subscribe", "streaming", "result"):
         images = seen[name]["data"]["images"]
         assert len(images) == 2 and images[0]["url"].startswith(media), name
@@ -54,7 +55,7 @@ def check(seen: dict[str, Any], house: House, media: str, *, old: bool = False) 
     assert old or seen["events"][-1] == seen["last"], "the older one's iterator may stop before its last event"
     for name in ("missing", "submitMissing"):
         assert seen[name]["validation"] and seen[name]["fields"] == ["body.prompt"], name
-        assert "prompt" in seen[name]["message"] and (old or seen[name]["requestId"])
+        assert "prompt" in seen[name]["message"] and (package != NEW or seen[name]["requestId"])
     assert (seen["unknown"]["status"], seen["nobody"]["status"], seen["poor"]["status"]) == (404, 401, 403)
     assert seen["unknown"]["message"].startswith("Application not found.")
     assert seen["poor"]["message"].startswith("User is locked. Reason: Exhausted balance.")
@@ -71,14 +72,14 @@ def fetched(house: House, url: str) -> httpx2.Response:
 
 
 @pytest.mark.parametrize(
-    ("package", "way"), [(NEW, "proxyUrl"), (NEW, "middleware"), (OLD, "middleware")],
-    ids=["1.10.1-proxyUrl", "1.10.1-middleware", "1.2.3-middleware"],
+    ("package", "way"), [(NEW, "proxyUrl"), (NEW, "middleware"), (MIDDLE, "middleware"), (OLD, "middleware")],
+    ids=["1.10.1-proxyUrl", "1.10.1-middleware", "1.6.2-middleware", "1.2.3-middleware"],
 )  # fmt: skip
 def test_the_npm_package_works_through_the_proxy_path(
     package: str, way: str, house: House, upstream: Upstream, tmp_path: Path
 ) -> None:
     seen = run(house, tmp_path, package, way)
-    check(seen, house, house.url + "/v1/media/", old=package == OLD)
+    check(seen, house, house.url + "/v1/media/", package)
 
 
 def test_behind_the_proxy_the_npm_package_needs_no_change(secure: Secure, upstream: Upstream, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""fal's own clients in realtime sessions, unmodified: PyPI's and two versions of npm's (`wire/fal.md §12.8`)."""
+"""fal's own clients in realtime sessions, unmodified: PyPI's and three versions of npm's (`wire/fal.md §12.8`)."""
 
 import json
 from typing import Any
@@ -47,9 +47,10 @@ def test_behind_the_proxy_python_fetches_its_token_here(secure: Secure, upstream
     assert seen["spent"] == 12 * PRICE_MICRO
 
 
-@pytest.mark.parametrize("package", ["@fal-ai/client", "@fal-ai/client-1.2.3"], ids=["1.10.1", "1.2.3"])
-def test_behind_the_proxy_the_npm_package_needs_no_change(package: str, secure: Secure, upstream: Upstream) -> None:
+@pytest.mark.parametrize("version", ["1.10.1", "1.6.2", "1.2.3"])
+def test_behind_the_proxy_the_npm_package_needs_no_change(version: str, secure: Secure, upstream: Upstream) -> None:
     account = secure.house.account()
+    package = "@fal-ai/client" if version == "1.10.1" else f"@fal-ai/client-{version}"
     given = json.dumps({"package": package, "key": account.key()})
     seen = json.loads(fal_node().run("realtime.mjs", given, environment=secure.recipe_b()).splitlines()[-1])
     assert [one["prompt"] for one in seen["results"]] == ["one", "two", "three", "lean"]

@@ -12,7 +12,7 @@ LOCK = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes
 	--no-emit-find-links --no-annotate --no-header pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-run demo test test-full check docs bench bench-peers faults lock clean
+.PHONY: help install install-run demo test test-full check docs matrix bench bench-peers faults lock clean
 
 help: ## List the tasks
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,9 @@ check: install ## Lint, format, types, layers
 docs: install ## Write the reference pages from the code
 	@$(BIN)/calotype reference cli -o docs/cli.md
 	@$(BIN)/calotype reference configuration -o docs/configuration.md
+
+matrix: install ## Drive the server with every client package and write docs/dialects.md
+	@$(BIN)/python tests/matrix -n $(JOBS) --dist loadfile
 
 bench: install ## Measure this server
 	@$(BIN)/python -m benchmarks --no-peers

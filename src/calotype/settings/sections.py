@@ -1,13 +1,6 @@
-"""The one door through which configuration enters: environment, then `calotype.toml`, then defaults.
+"""The groups of settings, each with its bounds."""
 
-Every setting travels from here as an argument; no other module reads the environment. Nested values use two
-underscores (`CALOTYPE_MEDIA__REHOST=off`). The providers' usual variables (`OPENAI_API_KEY` …) work too.
-"""
-
-import contextlib
-import os
 import re
-from collections.abc import Iterator, Mapping
 from datetime import date
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,60 +8,11 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from calotype.kernel.generation import KeyClass, Region
 
-USUAL_VARIABLES: dict[str, tuple[str, str, str]] = {
-    "OPENAI_API_KEY": ("openai", "openai", "api_key"),
-    "OPENAI_BASE_URL": ("openai", "openai", "base_url"),
-    "OPENAI_ORG_ID": ("openai", "openai", "headers.OpenAI-Organization"),
-    "OPENAI_PROJECT_ID": ("openai", "openai", "headers.OpenAI-Project"),
-    "OPENROUTER_API_KEY": ("openrouter", "openrouter", "api_key"),
-    "OPENROUTER_API_BASE": ("openrouter", "openrouter", "base_url"),
-    "ANTHROPIC_API_KEY": ("anthropic", "openai", "api_key"),
-    "FIREWORKS_API_KEY": ("fireworks", "openai", "api_key"),
-    "SCW_SECRET_KEY": ("scaleway", "openai", "api_key"),
-    "TOGETHER_API_KEY": ("together", "openai", "api_key"),
-    "FAL_KEY": ("fal", "fal", "api_key"),
-    "FAL_QUEUE_RUN_HOST": ("fal", "fal", "base_url"),
-    "FAL_IMAGE_MODEL": ("fal", "fal", "models.krea-2"),
-    "FAL_VIDEO_MODEL": ("fal", "fal", "models.wan"),
-    "FAL_AVATAR_MODEL": ("fal", "fal", "models.avatar"),
-    "BFL_API_KEY": ("bfl", "bfl", "api_key"),
-    "BFL_API_BASE": ("bfl", "bfl", "base_url"),
-    "BFL_EU_API_BASE": ("bfl-eu", "bfl", "base_url"),
-    "BFL_US_API_BASE": ("bfl-us", "bfl", "base_url"),
-    "MINIMAX_API_KEY": ("minimax", "minimax", "api_key"),
-    "MINIMAX_BASE_URL": ("minimax", "minimax", "base_url"),
-    "MISTRAL_API_KEY": ("mistral", "mistral", "api_key"),
-    "MISTRAL_API_BASE": ("mistral", "mistral", "base_url"),
-    "AZURE_CH_API_KEY": ("azure-ch", "azure", "api_key"),
-    "AZURE_CH_API_BASE": ("azure-ch", "azure", "base_url"),
-    "AZURE_EU_API_KEY": ("azure-eu", "azure", "api_key"),
-    "AZURE_EU_API_BASE": ("azure-eu", "azure", "base_url"),
-    "AZURE_US_API_KEY": ("azure-us", "azure", "api_key"),
-    "AZURE_US_API_BASE": ("azure-us", "azure", "base_url"),
-    "KIE_API_KEY": ("kie", "kie", "api_key"),
-    "KIE_BASE_URL": ("kie", "kie", "base_url"),
-    "KIE_UPLOAD_BASE_URL": ("kie", "kie", "upload_base_url"),
-    "GEMINI_API_KEY": ("google", "google", "api_key"),
-    "GOOGLE_API_KEY": ("google", "google", "api_key"),
-    "GEMINI_API_BASE": ("google", "google", "base_url"),
-    "GOOGLE_GEMINI_BASE_URL": ("google", "google", "base_url"),
-}
-"""Environment variable → provider name, kind, setting; ours (`CALOTYPE_PROVIDERS__…`) win over these.
-
-Of two for the same setting the later one here wins, as `GOOGLE_API_KEY` does in Google's own client.
-
-A variable named `…_HOST` holds a host, perhaps with a path, and stands for an https address.
-"""
-
-BESIDE: dict[str, tuple[str, ...]] = {"bfl": ("bfl-eu", "bfl-us")}
-"""Instances that the first one's usual key sets up too: the same account at the upstream's hosts of other regions.
-
-Where the operator chose the first one's address, theirs must be chosen as well: no key goes to a host nobody named.
-"""
+PIPELINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,49})?")
+"""A folder's name, or two as `owner/name`."""
 
 
 def is_loopback(url: str | None) -> bool:
@@ -78,11 +22,6 @@ def is_loopback(url: str | None) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-PIPELINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,49})?")
-"""A folder's name, or two as `owner/name`."""
-_STORAGE_URL = re.compile(r"(?:s3|gs|az)://[\w.-]+(?:/[\w./-]*)?\Z")
 
 
 class Section(BaseModel):
@@ -301,137 +240,3 @@ class WebhookSettings(Section):
     concurrency: int = Field(default=32, ge=1, le=1000)
     source_ranges: list[str] = []
     """The networks from which this server's webhooks reach the world, for receivers that ask (`/fal/api/v1/meta`)."""
-
-
-class Settings(BaseSettings):
-    """Everything an operator can set."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="CALOTYPE_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
-    )
-
-    data_dir: Path = Path("calotype-data")
-    database_url: str | None = None
-    """`sqlite:///…` or `postgresql://…`; unset means SQLite inside the data directory."""
-    public_url: str | None = None
-    storage_url: str | None = None
-    """`s3://bucket/prefix`, `gs://…` or `az://container/prefix`; unset means the data directory."""
-    host: str = "127.0.0.1"
-    port: int = Field(default=8700, ge=0, le=65535)
-    margin_bps: int = Field(default=1000, ge=0, le=100_000)
-    credit_micro: int = Field(default=30_000, ge=1)
-    strict_residency: bool = False
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["auto", "json", "console"] = "auto"
-    cards_dir: Path | None = None
-    """A folder of the operator's own model cards; a card there replaces the built-in one of the same id."""
-    prices: dict[str, int] = {}
-    """Model id → flat retail price in micro-USD per unit of the card's rule; wins over cost plus margin."""
-    providers: dict[str, ProviderSettings] = {}
-    workers: dict[str, WorkerSettings] = {}
-    media: MediaSettings = MediaSettings()
-    storage: StorageSettings = StorageSettings()
-    security: SecuritySettings = SecuritySettings()
-    limits: LimitSettings = LimitSettings()
-    engine: EngineSettings = EngineSettings()
-    local: LocalSettings = LocalSettings()
-    webhooks: WebhookSettings = WebhookSettings()
-
-    @field_validator("storage_url")
-    @classmethod
-    def _known_storage(cls, value: str | None) -> str | None:
-        if value is not None and not _STORAGE_URL.match(value):
-            raise ValueError("use s3://bucket/prefix, gs://bucket/prefix or az://container/prefix")
-        return value
-
-    @field_validator("providers", "workers", mode="before")
-    @classmethod
-    def _lower_names(cls, value: Any) -> Any:
-        return {str(name).lower(): item for name, item in value.items()} if isinstance(value, dict) else value
-
-    @property
-    def database(self) -> str:
-        """The database URL in force."""
-        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'calotype.db'}"
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (the signature is the library's)
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order the doors: arguments, environment, the TOML file, the providers' usual variables."""
-        toml = TomlConfigSettingsSource(settings_cls, os.environ.get("CALOTYPE_CONFIG", "calotype.toml"))
-        return (init_settings, env_settings, toml, _UsualVariables(settings_cls))
-
-
-@contextlib.contextmanager
-def settings_from(variables: Mapping[str, str]) -> Iterator[None]:
-    """Let settings come from these variables alone while the block runs: from no others, and from no file."""
-    kept = dict(os.environ)
-    for name in kept:
-        if name.upper().startswith("CALOTYPE_") or name in USUAL_VARIABLES or name.startswith("FAL_"):
-            del os.environ[name]
-    os.environ.update({"CALOTYPE_CONFIG": os.devnull, **variables})
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(kept)
-
-
-def secret_variable(name: str) -> str | None:
-    """Return an environment variable that something registered names as the place of its secret."""
-    return os.environ.get(name)
-
-
-class _UsualVariables(PydanticBaseSettingsSource):
-    """The variables the providers' own SDKs read, lowest in rank."""
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
-        """Unused by this source, which answers whole."""
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        providers: dict[str, dict[str, Any]] = {}
-        environ = {**_of_fals_clients(os.environ), **os.environ}
-        for variable, (name, kind, path) in USUAL_VARIABLES.items():
-            if value := environ.get(variable):
-                setting, _, key = path.partition(".")
-                value = f"https://{value}" if variable.endswith("_HOST") else value
-                item = providers.setdefault(name, {"kind": kind})
-                item[setting] = {**item.get(setting, {}), key: value} if key else value
-        # a base URL or a model alone names no account: without a key the provider is not set up
-        named = {str(name).lower(): item for name, item in (self.current_state.get("providers") or {}).items()}
-        _set_up_beside(providers, named)
-        found = {name: item for name, item in providers.items() if "api_key" in item or name in named}
-        return {"providers": found} if found else {}
-
-
-def _set_up_beside(providers: dict[str, dict[str, Any]], named: Mapping[str, Any]) -> None:
-    """Add the instances of `BESIDE`."""
-    for name, others in BESIDE.items():
-        first, written = providers.get(name, {}), named.get(name)
-        chosen = "base_url" in first or (isinstance(written, dict) and "base_url" in written)
-        for other in others:
-            if "api_key" in first and (other in providers or not chosen):
-                shared = {"kind": first["kind"], "api_key": first["api_key"]}
-                providers[other] = {**shared, **providers.get(other, {})}
-
-
-def _of_fals_clients(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what fal's own clients make of a key in two parts and of `FAL_RUN_HOST` alone (`wire/fal.md §3, §12.1`).
-
-    A host with a path that ends with `/run` is a gateway's, whose queue is beside it.
-    """
-    found: dict[str, str] = {}
-    ident, secret, host = (environ.get(f"FAL_{name}", "").strip() for name in ("KEY_ID", "KEY_SECRET", "RUN_HOST"))
-    if ident and secret:
-        found["FAL_KEY"] = f"{ident}:{secret}"
-    if host:
-        beside = host.rstrip("/").removesuffix("/run")
-        found["FAL_QUEUE_RUN_HOST"] = f"queue.{host}" if beside == host.rstrip("/") else f"{beside}/queue"
-    return found

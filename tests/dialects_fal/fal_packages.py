@@ -22,7 +22,8 @@ def fal_client_07() -> Path:
 def fal_apps() -> Path:
     """Install `fal` with the few of its many needs that its client has, unless a run before did."""
     wanted = CLIENTS / "fal-apps.txt"
-    return _placed(f"fal-apps-{hashlib.sha256(wanted.read_bytes()).hexdigest()[:16]}", "--no-deps", "-r", str(wanted))
+    digest = hashlib.sha256(wanted.read_bytes()).hexdigest()[:16]
+    return _placed(f"fal-apps-{digest}-{sys.implementation.cache_tag}", "--no-deps", "-r", str(wanted))
 
 
 def _placed(name: str, *wanted: str) -> Path:

@@ -14,10 +14,11 @@ from typing import Any
 from benchmarks.goals import judge
 from benchmarks.machine import machine, peer_versions, sync_rate
 from benchmarks.measure import LoadFailed, Sample, ask, check, sample
-from benchmarks.processes import Stage, boost, free_port
+from benchmarks.processes import Stage, allow_files, boost, free_port
 from benchmarks.profiling import prepare, profile
 from benchmarks.report import goals, page, tables, where_time_goes
-from benchmarks.scenes import SCENES, WAITING, Scene
+from benchmarks.scenes import SCENES, STREAMS, WAITING, Scene
+from benchmarks.streams import measure_streams
 from benchmarks.targets import NAMES, PEERS, ROOT, House, Target, wait_ready
 from benchmarks.upstream import has_slow, start_upstream
 from benchmarks.waiting import measure_waiting
@@ -32,6 +33,7 @@ def main() -> int:
     """Measure, print, write, judge."""
     args = _arguments()
     boost("self")
+    allow_files()
     OUT.mkdir(exist_ok=True)
     if args.peers:
         subprocess.run(["sh", str(ROOT / "benchmarks" / "peers.sh"), str(OUT)], check=True)
@@ -92,6 +94,12 @@ def measure(stage: Stage, disk: Path, args: argparse.Namespace) -> dict[str, Any
     if WAITING in args.scenes and "calotype" in args.only:
         print("waiting jobs …", flush=True)
         results["median"].setdefault("calotype", {})[WAITING] = measure_waiting(stage)
+    if STREAMS in args.scenes and "calotype" in args.only:
+        print("streams …", flush=True)
+        try:
+            results["median"].setdefault("calotype", {})[STREAMS] = measure_streams(stage)
+        except TimeoutError as error:
+            results["failed"].append(f"calotype {STREAMS}: {error}; {stage.last_words('listeners')}")
     return results
 
 
@@ -179,7 +187,7 @@ def _tell(results: dict[str, Any], args: argparse.Namespace) -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    known = [*(scene.name for scene in SCENES), WAITING]
+    known = [*(scene.name for scene in SCENES), WAITING, STREAMS]
 
     def names(allowed: list[str]) -> Any:
         def parse(text: str) -> list[str]:

@@ -58,7 +58,7 @@ def ask(port: int, request: Request, timeout_s: float = 30.0) -> tuple[int, byte
     """Send one request and return status and body."""
     headers = {**({"Content-Type": "application/json"} if request.body else {}), **request.headers}
     body = request.body.replace("@N@", f"{next(_numbers) * 10**7:012d}").encode() or None
-    asked = urllib.request.Request(f"http://127.0.0.1:{port}{request.path}", body, headers, method=request.method)
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}{request.first_path}", body, headers, method=request.method)
     try:
         with urllib.request.urlopen(asked, timeout=timeout_s) as answer:
             return answer.status, answer.read()
@@ -75,7 +75,11 @@ def check(target: Target, scene: Scene) -> None:
     """
     status, body = ask(target.port, target.requests[scene.kind])
     wanted = {"big": b'"b64_json"', "big_url": b'"url"', "store": b'"url"', "image": b'"url"', "slow": b'"url"'}
-    if status != 200 or wanted.get(scene.kind, b"") not in body or (scene.kind == "big" and len(body) < 1_000_000):
+    if (
+        status not in (200, 202)
+        or wanted.get(scene.kind, b"") not in body
+        or (scene.kind == "big" and len(body) < 1_000_000)
+    ):
         raise LoadFailed(f"{target.name} answers {scene.name} with {status}: {body[:300]!r}")
 
 
@@ -115,11 +119,12 @@ def _load(
         "BENCH_BODY": request.body,
         "BENCH_HEADERS": "\n".join(f"{name}: {value}" for name, value in request.headers.items()),
         "BENCH_FIRST": str(next(_numbers) * 10**7),
+        **({"BENCH_PATH": request.path, "BENCH_IDS": "\n".join(request.ids)} if request.ids else {}),
     }
     lasts_s = round(seconds + 3 * scene.held_s)
     command = [
         "taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{scene.connections}", f"-d{lasts_s}s", "--timeout", "30s",
-        "-s", str(CONF / "post.lua"), f"http://127.0.0.1:{target.port}{request.path}",
+        "-s", str(CONF / "post.lua"), f"http://127.0.0.1:{target.port}{request.first_path}",
     ]  # fmt: skip
     memory: tuple[float, float] | None = None
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as wrk:

@@ -26,6 +26,12 @@ def free_port() -> int:
         return port
 
 
+def allow_files() -> None:
+    """Raise the limit of open files as far as it goes, here and in what is started from here on."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def boost(pid: int | str) -> None:
     """Raise the weight of a process's session, where BENCH_BOOST asks for it."""
     if BOOST:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from benchmarks.goals import Verdict
-from benchmarks.scenes import SCENES, WAITING
+from benchmarks.scenes import SCENES, STREAMS, WAITING
 
 COLUMNS = (
     "req/s",
@@ -52,6 +52,8 @@ def tables(results: dict[str, Any]) -> str:
         parts.append("\n".join(lines))
     if waiting := medians.get("calotype", {}).get(WAITING):
         parts.append(_waiting(waiting))
+    if streams := medians.get("calotype", {}).get(STREAMS):
+        parts.append(_streams(streams))
     if sync := results.get("sync"):
         parts.append(
             "The disk under the `-disk` lines took"
@@ -75,6 +77,25 @@ def _waiting(row: dict[str, float]) -> str:
             f"| memory while polling | {row['polling_pss_mib']:.0f} MiB PSS |",
         )
     )
+
+
+def _streams(row: dict[str, float]) -> str:
+    lines = [
+        f"### {STREAMS}\n",
+        f"{row['status_streams']:,.0f} open status streams of fal's and {row['chat_streams']:,.0f} open chat streams,"
+        f" for {row['seconds']:.0f} s; the delay is from the upstream's word to the client that reads it.\n",
+        _row("delay, ms", "events", "p50", "p99", "most"),
+        "|---" * 5 + "|",
+    ]
+    for title, name in (("status", "status_"), ("chat", "chat_"), ("both", "")):
+        figures = (f"{row[name + figure]:.1f}" for figure in ("p50_ms", "p99_ms", "max_ms"))
+        lines.append(_row(title, f"{row[name + 'events']:,.0f}", *figures))
+    lines.append(
+        f"\n{row['events'] / row['seconds']:,.0f} events a second, {row['cores']:.2f} cores,"
+        f" others {row['others']:.2f}, {row['pss_mib']:.0f} MiB PSS, {row['rss_mib']:.0f} MiB RSS;"
+        f" all open after {row['open_s']:.1f} s; lost or refused: {row['bad']:.0f}."
+    )
+    return "\n".join(lines)
 
 
 def goals(verdicts: list[Verdict]) -> str:

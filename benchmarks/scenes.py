@@ -15,6 +15,13 @@ class Request:
     body: str = ""
     method: str = "POST"
     headers: dict[str, str] = field(default_factory=dict)
+    ids: tuple[str, ...] = ()
+    """What stands in turn for `@ID@` in the path."""
+
+    @property
+    def first_path(self) -> str:
+        """The path of the first request."""
+        return self.path.replace("@ID@", self.ids[0]) if self.ids else self.path
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,8 @@ SCENES = (
     Scene("image1", "image", 1, "One connection, small answer, URL passed on: what the gateway adds"),
     Scene("image32", "image", 32, "32 connections, small answer, URL passed on: what a core can do"),
     Scene("poll", "poll", 32, "Status poll of a video job, 32 connections"),
+    Scene("poll1000", "polls", 1000, "Status polls of 1,000 videos by 1,000 clients in a closed loop, OpenAI"),
+    Scene("status1000", "statuses", 1000, "Status polls of 1,000 requests by 1,000 clients in a closed loop, fal"),
     Scene("slow", "slow", 400, "400 connections held by an upstream that takes 2 s", held_s=2, rounds=2),
     Scene("store1", "store", 1, "One connection, the 100 KB picture downloaded and stored"),
     Scene("store32", "store", 32, "32 connections, the 100 KB picture downloaded and stored"),
@@ -44,6 +53,7 @@ SCENES = (
     Scene("big4-url", "big_url", 4, "1 MiB of base64 from the upstream, stored, a URL to the caller, 4 connections"),
 )
 WAITING = "waiting"
+STREAMS = "streams"
 
 
 def images(model: str, *, path: str = "/v1/images/generations", **more: object) -> Request:
@@ -53,13 +63,22 @@ def images(model: str, *, path: str = "/v1/images/generations", **more: object) 
 
 
 def ours() -> dict[str, Request]:
-    """Return what our own server is asked, by kind (`poll` is added once the job's id is known)."""
+    """Return what our own server is asked, by kind (polls are added once the ids of jobs are known)."""
     return {
         "image": images("bench-image"),
         "store": images("bench-store"),
         "slow": images("bench-slow"),
         "big": images("bench-big", response_format="b64_json"),
         "big_url": images("bench-big", response_format="url"),
+    }
+
+
+def polls(videos: list[str], jobs: list[str]) -> dict[str, Request]:
+    """Return the polls of jobs that wait, in the words of both dialects: of one of them, and of each in turn."""
+    return {
+        "poll": Request(f"/v1/videos/{videos[-1]}", method="GET"),
+        "polls": Request("/v1/videos/@ID@", method="GET", ids=tuple(videos)),
+        "statuses": Request("/fal/queue/bench-video/requests/@ID@/status", method="GET", ids=tuple(jobs)),
     }
 
 

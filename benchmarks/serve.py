@@ -1,7 +1,8 @@
 """The gateway under test: `python -m benchmarks.serve PORT FOLDER`, settings from the environment, one process.
 
-Leaves a funded key in `FOLDER/key` and the id of a waiting video in `FOLDER/video`. `--waiting N` makes N waiting jobs
-in place of one, `--again` starts on what an earlier start left.
+Leaves a funded key in `FOLDER/key`, and the ids of the waiting jobs in `FOLDER/jobs` and, as videos, in
+`FOLDER/videos`. `--waiting N` makes N waiting jobs in place of one, `--stepping N` adds N whose progress grows once
+they are due, `--again` starts on what an earlier start left.
 """
 
 import argparse
@@ -15,7 +16,8 @@ from types import FrameType
 
 import uvicorn
 
-from benchmarks.waiting_jobs import NAME, Instant, insert_waiting
+from benchmarks.stepping_jobs import Stepping
+from benchmarks.waiting_jobs import Instant, insert_waiting
 from calotype.app import App
 from calotype.dialects.openai.videos import video_id
 from calotype.process import set_up
@@ -26,22 +28,27 @@ from calotype.telemetry import configure_logs
 FUNDS_MICRO = 10**14
 
 
-async def prepare(settings: Settings, folder: Path, waiting: int) -> None:
+async def prepare(settings: Settings, folder: Path, waiting: int, stepping: int) -> None:
     """Fund a key and insert the waiting jobs."""
     app = App(settings)
     await app.open()
     record, key = await app.accounts.create_key(name="bench")
     await app.ledger.credit(record.org_id, FUNDS_MICRO)
     (folder / "key").write_text(key)
-    job_id = await insert_waiting(app.db, waiting, org_id=record.org_id, key_id=record.id)
-    (folder / "video").write_text(video_id(job_id))
+    ids = await insert_waiting(app.db, waiting, org_id=record.org_id, key_id=record.id)
+    if stepping:
+        more = await insert_waiting(app.db, stepping, org_id=record.org_id, key_id=record.id, provider=Stepping.name)
+        (folder / "stepping").write_text("\n".join(more))
+    (folder / "jobs").write_text("\n".join(ids))
+    (folder / "videos").write_text("\n".join(map(video_id, ids)))
     await app.shut()
 
 
 def serve(settings: Settings, port: int, folder: Path) -> None:
     """Serve until a signal comes."""
     runtimes = build_runtimes(settings, scratch_dir=settings.data_dir / "media" / "tmp")
-    app = App(settings, runtimes={**runtimes, NAME: Instant(folder / "polls")})
+    made = (Instant(folder / "polls"), Stepping(folder / "changes"))
+    app = App(settings, runtimes={**runtimes, **{one.name: one for one in made}})
     uvicorn.run(
         app.asgi, host="127.0.0.1", port=port, loop="uvloop", http="httptools", access_log=False,
         log_level="warning", server_header=False, date_header=False, proxy_headers=False, backlog=4096,
@@ -54,13 +61,14 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--waiting", type=int, default=1)
+    parser.add_argument("--stepping", type=int, default=0)
     parser.add_argument("--again", action="store_true")
     args = parser.parse_args()
     set_up()
     configure_logs("warning", "json")
     settings = Settings()
     if not args.again:
-        asyncio.run(prepare(settings, args.folder, args.waiting))
+        asyncio.run(prepare(settings, args.folder, args.waiting, args.stepping))
     signal.signal(signal.SIGTERM, _leave)  # uvicorn raises the signal again when it is done
     if path := os.environ.get("BENCH_CPROFILE"):
         profile = cProfile.Profile()

@@ -10,12 +10,14 @@ from pathlib import Path
 
 from benchmarks.postgres import database, start_postgres
 from benchmarks.processes import GATEWAY_CORE, Stage, free_port, runs
-from benchmarks.scenes import Request, direct, images, ours
+from benchmarks.scenes import Request, direct, images, ours, polls
 from benchmarks.upstream import fill, nginx
 
 ROOT = Path(__file__).resolve().parents[1]
 START_S = 120.0
 PROVIDERS = {"image": "/v1", "store": "/store/v1", "big": "/big/v1", "slow": "/slow/v1"}
+POLLED = 1000
+"""Jobs that wait in each of our servers, to be polled."""
 
 
 @dataclass
@@ -49,7 +51,7 @@ class Variant:
 
 
 VARIANTS = (
-    Variant("calotype", "off", ("image", "slow", "poll", "big")),
+    Variant("calotype", "off", ("image", "slow", "poll", "polls", "statuses", "big")),
     Variant("calotype-disk", "off", ("image",), disk=True),
     Variant("calotype-pg", "off", ("image",), postgres=True),
     Variant("calotype-stored", "always", ("store", "big", "big_url")),
@@ -100,15 +102,16 @@ class House:
             env["CALOTYPE_DATABASE_URL"] = database(server, variant.name.replace("-", "_"))
             pids.append(postmaster)
         folder.mkdir(parents=True)
-        process = self._stage.start(variant.name, serve(port, folder), core=GATEWAY_CORE, env=env, cwd=ROOT)
+        process = self._stage.start(
+            variant.name, serve(port, folder, "--waiting", str(POLLED)), core=GATEWAY_CORE, env=env, cwd=ROOT
+        )
         target = Target(variant.name, port, [process.pid, *pids], {}, media=folder / "data" / "media")
 
         def ready() -> bool:
-            if not (folder / "video").exists():
+            if not (folder / "videos").exists():
                 return False
             key = {"Authorization": f"Bearer {(folder / 'key').read_text()}"}
-            poll = Request(f"/v1/videos/{(folder / 'video').read_text()}", method="GET")
-            kinds = {**ours(), "poll": poll}
+            kinds = {**ours(), **polls(*((folder / name).read_text().split() for name in ("videos", "jobs")))}
             target.requests = {kind: replace(kinds[kind], headers=key) for kind in variant.kinds}
             return True
 

@@ -35,25 +35,27 @@ _SUBMISSION = ManySql(
 )
 
 
-async def insert_waiting(db: Database, count: int, *, org_id: str, key_id: str) -> JobId:
-    """Insert running jobs that are due in a month; return the id of one of them."""
+async def insert_waiting(db: Database, count: int, *, org_id: str, key_id: str, provider: str = NAME) -> list[JobId]:
+    """Insert running jobs that are due in a month; return their ids."""
     now_ms = time.time_ns() // 1_000_000
     quote = Quote(
         model="bench-video", unit="second", hold_micro=0, outputs=1, per=1, margin_bps=0,
         lines=(Line("second", 5, 0),),
     )  # fmt: skip
-    plan = JobPlan(routes=(FrozenRoute(NAME, "video"),), quote=quote, metered=False)
+    plan = JobPlan(routes=(FrozenRoute(provider, "video"),), quote=quote, metered=False)
     common = {
-        "org_id": org_id, "key_id": key_id, "state": JobState.RUNNING.value, "provider": NAME,
+        "org_id": org_id, "key_id": key_id, "state": JobState.RUNNING.value, "provider": provider,
         "operation": Operation.TEXT_TO_VIDEO.value, "data_class": DataClass.GENERAL.value,
         "region": Region.WORLD.value, "plan": json_text(plan), "now_ms": now_ms,
         "input": json_text({"prompt": "a calm clinic waiting room, soft light", "seconds": 5}),
         "next_at_ms": now_ms + FAR_S * 1000, "deadline_at_ms": now_ms + 2 * FAR_S * 1000,
     }  # fmt: skip
+    made: list[JobId] = []
     for first in range(0, count, _CHUNK):
         idents = [new_job_id() for _ in range(min(_CHUNK, count - first))]
         await db.write(partial(_insert, [{**common, "id": id_, "handle": json_text({"id": id_})} for id_ in idents]))
-    return idents[-1]
+        made += idents
+    return made
 
 
 def _insert(rows: list[dict[str, Any]], tx: Tx) -> None:

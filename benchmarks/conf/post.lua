@@ -1,5 +1,6 @@
 -- One request again and again, each with a prompt of its own; prints one JSON line at the end.
--- BENCH_METHOD, BENCH_BODY (text with @N@ where the number goes), BENCH_HEADERS ("Name: value" lines), BENCH_FIRST.
+-- BENCH_METHOD, BENCH_BODY (text with @N@ where the number goes), BENCH_HEADERS ("Name: value" lines), BENCH_FIRST;
+-- BENCH_PATH with @ID@, for which the lines of BENCH_IDS stand in turn.
 wrk.method = os.getenv("BENCH_METHOD") or "POST"
 local body = os.getenv("BENCH_BODY") or ""
 if body ~= "" then wrk.headers["Content-Type"] = "application/json" end
@@ -12,8 +13,13 @@ local numbered = body:find("@N@", 1, true) ~= nil
 local head, tail
 local number = tonumber(os.getenv("BENCH_FIRST") or "0")
 
+local path, asked, turn = os.getenv("BENCH_PATH") or "", {}, 0
+
 if body ~= "" then wrk.body = body end
 function init(args)
+  for id in (os.getenv("BENCH_IDS") or ""):gmatch("[^\n]+") do
+    asked[#asked + 1] = wrk.format(nil, (path:gsub("@ID@", id)))
+  end
   if not numbered then return end
   wrk.body = body:gsub("@N@", string.rep("0", 12))
   local whole = wrk.format()
@@ -25,6 +31,11 @@ if numbered then
   function request()
     number = number + 1
     return head .. string.format("%012d", number) .. tail
+  end
+elseif os.getenv("BENCH_IDS") then
+  function request()
+    turn = turn % #asked + 1
+    return asked[turn]
   end
 end
 

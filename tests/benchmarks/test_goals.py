@@ -2,7 +2,7 @@
 
 from benchmarks.goals import GOALS, Medians, judge
 from benchmarks.report import goals
-from benchmarks.scenes import SCENES, WAITING
+from benchmarks.scenes import SCENES, STREAMS, WAITING
 from benchmarks.targets import NAMES
 
 
@@ -11,7 +11,7 @@ def verdicts(medians: Medians) -> dict[str, bool]:
 
 
 def test_each_goal_names_a_target_a_scene_and_a_peer_that_exist() -> None:
-    scenes = {scene.name for scene in SCENES} | {WAITING}
+    scenes = {scene.name for scene in SCENES} | {WAITING, STREAMS}
     for goal in GOALS:
         places = [(goal.target, goal.scene), *(place for place in (goal.over, goal.minus) if place)]
         assert {target for target, _ in places} <= set(NAMES)

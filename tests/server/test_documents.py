@@ -17,7 +17,7 @@ from calotype.openapi import ENDPOINTS
 from running import Account, House
 from upstream import PICTURE
 
-NEED_MORE = ("local/smollm2-135m", "local/transcribe", "qwen3-embedding-8b")
+NEED_MORE = ("local/smollm2-135m", "local/transcribe", "qwen3-embedding-8b", "mistral-ocr")
 """Models of examples that need weights or a provider."""
 
 JOBS = ("Jobs", "Media tools", "Chat and vectors")

@@ -12,6 +12,7 @@ from calotype.dialects.openai.files import create_file, delete_file, get_file, g
 from calotype.dialects.openai.image_calls import create_edit, create_image
 from calotype.dialects.openai.listing import get_model, get_models, get_pricing
 from calotype.dialects.openai.not_offered import NOT_OFFERED, refusal
+from calotype.dialects.openai.ocr import read_document
 from calotype.dialects.openai.speech import create_speech
 from calotype.dialects.openai.transcriptions import create_transcription
 from calotype.dialects.openai.video_calls import (
@@ -33,6 +34,7 @@ Handler = Callable[[Desk, Exchange], Awaitable[None]]
 EXACT: dict[tuple[str, str], Handler] = {
     ("POST", "/chat/completions"): create_completion,
     ("POST", "/embeddings"): create_embeddings,
+    ("POST", "/ocr"): read_document,
     ("POST", "/audio/speech"): create_speech,
     ("POST", "/audio/transcriptions"): create_transcription,
     ("POST", "/images/generations"): create_image,

@@ -7,6 +7,7 @@ from calotype.dialects.openai import shapes
 from calotype.dialects.openai.chat import ChatRequest
 from calotype.dialects.openai.embeddings import EmbeddingRequest
 from calotype.dialects.openai.images import ImageRequest
+from calotype.dialects.openai.ocr import OcrRequest
 from calotype.dialects.openai.speech import SpeechRequest
 from calotype.dialects.openai.transcriptions import TranscriptionRequest
 from calotype.dialects.openai.videos import FilmRequest, RemixRequest, VideoRequest
@@ -113,6 +114,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "POST", "/v1/embeddings", "Embeddings", "Write texts as vectors", "Numbers, or base64 of 32-bit numbers.",
         shapes.Embeddings, body=EmbeddingRequest, errors=_ASK_ERRORS, operations=(Operation.EMBEDDINGS,),
         example={"model": "qwen3-embedding-8b", "input": "The evening train to Geneva leaves at half past nine."},
+    ),
+    Endpoint(
+        "POST", "/v1/ocr", "Documents", "Read a document",
+        "Markdown for each page; the answer is Mistral's, with the page count and the provider's own words beside it.",
+        shapes.Document, body=OcrRequest, errors=_ASK_ERRORS, operations=(Operation.OCR,),
+        example={
+            "model": "mistral-ocr", "pages": [0],
+            "document": {"type": "document_url", "document_url": "https://example.com/report.pdf"},
+        },
     ),
     Endpoint(
         "POST", "/v1/audio/speech", "Audio", "Read a text aloud",

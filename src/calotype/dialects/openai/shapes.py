@@ -95,6 +95,24 @@ class Embeddings(Struct, forbid_unknown_fields=True):
     warnings: list[str] | UnsetType = UNSET
 
 
+class Page(Struct, forbid_unknown_fields=True):
+    """A page of a document, the first being 0."""
+
+    index: int
+    markdown: str
+
+
+class Document(Struct, forbid_unknown_fields=True):
+    """What a document says, page by page; `raw` is what the provider itself answered."""
+
+    pages: list[Page]
+    page_count: int
+    model: str
+    usage_info: dict[str, int | None]
+    raw: Any
+    warnings: list[str] | UnsetType = UNSET
+
+
 class Transcription(Struct, forbid_unknown_fields=True):
     """What was said in a recording; `verbose_json` adds the length and times."""
 

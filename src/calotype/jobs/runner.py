@@ -75,6 +75,8 @@ class Runner:
         self._cancellable = cancellable
         self.active: dict[JobId, Active] = {}
         self._busy: Counter[str] = Counter()
+        self._claimed = 0
+        """Jobs in hand that were claimed; those whose callers wait take no room from them."""
         self._crowded = False
         self._after = ""
         self._looked_at_ms = 0
@@ -117,14 +119,15 @@ class Runner:
         """Count the jobs of a provider this process works on."""
         return self._busy[provider]
 
-    def launch(self, job: JobRow, *, recorded: bool = False) -> "asyncio.Task[JobView | None]":
+    def launch(self, job: JobRow, *, recorded: bool = False, claimed: bool = False) -> "asyncio.Task[JobView | None]":
         """Work on a job whose lease is ours, in a task of its own."""
         self._busy[job.provider] += 1
-        task = asyncio.create_task(self._work(job, job.provider, recorded))
+        self._claimed += claimed
+        task = asyncio.create_task(self._work(job, job.provider, recorded, claimed))
         self.active[job.id] = Active(job, task)
         return task
 
-    async def _work(self, job: JobRow, provider: str, recorded: bool) -> JobView | None:
+    async def _work(self, job: JobRow, provider: str, recorded: bool, claimed: bool) -> JobView | None:
         try:
             while True:
                 view = await self._step(job, recorded)
@@ -151,6 +154,7 @@ class Runner:
         finally:
             self.active.pop(job.id, None)
             self._busy[provider] -= 1
+            self._claimed -= claimed
             self._stepper.progress.pop(job.id, None)
             if self._crowded:
                 self._bus.wake.set()
@@ -184,7 +188,7 @@ class Runner:
 
     async def _claim(self) -> bool:
         """Claim what is due and begin to work on it; say whether there may be more at once."""
-        room = min(self._settings.steps_in_progress - len(self.active), self._settings.claim_batch)
+        room = min(self._settings.steps_in_progress - self._claimed, self._settings.claim_batch)
         self._crowded = room <= 0 or any(self._busy[name] >= cap for name, cap in self._caps.items())
         if room <= 0:
             return False
@@ -203,7 +207,7 @@ class Runner:
         for job in claimed.jobs:
             mine = self.active.get(job.id)
             if mine is None:
-                self.launch(job)
+                self.launch(job, claimed=True)
             elif mine.job.lease_n == job.lease_n - 1:  # our own lease ran out while we slept: nobody was in between
                 mine.job.lease_n = job.lease_n
         if claimed.jobs:

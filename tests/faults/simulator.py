@@ -18,8 +18,8 @@ import psycopg
 import structlog
 
 import calotype.app
+import calotype.jobs.finish
 import calotype.jobs.runner
-import calotype.jobs.step
 from calotype.accounts.types import KeyRecord, Organisation
 from calotype.app import App
 from calotype.catalog import Catalog
@@ -399,7 +399,7 @@ class _Hasty:
 @contextlib.contextmanager
 def hasty() -> Iterator[None]:
     """Shorten the pauses that only wait for better times, migrate nothing, and read the cards once."""
-    step, runner, app = calotype.jobs.step, calotype.jobs.runner, calotype.app
+    finish, runner, app = calotype.jobs.finish, calotype.jobs.runner, calotype.app
     kept = asyncio, runner.IDLE_S, app.upgrade, app.Catalog
     catalogs: dict[str, Catalog] = {}
 
@@ -410,13 +410,13 @@ def hasty() -> Iterator[None]:
                 catalogs[str(folder)] = kept[3].load(folder, *rest)
             return catalogs[str(folder)]
 
-    step.asyncio = runner.asyncio = _Hasty()  # type: ignore[assignment]
+    finish.asyncio = runner.asyncio = _Hasty()  # type: ignore[assignment]
     runner.IDLE_S = 0.01
     app.upgrade, app.Catalog = lambda url: None, Cached  # type: ignore[assignment,misc]
     try:
         yield
     finally:
-        step.asyncio = runner.asyncio = asyncio
+        finish.asyncio = runner.asyncio = asyncio
         _, runner.IDLE_S, app.upgrade, app.Catalog = kept  # type: ignore[misc]
 
 

@@ -69,18 +69,14 @@ class ComfyUI(Emulator):
         self.restarts = 0
         self._awake = asyncio.Event()
         self._awake.set()
-        self._life: Life | None = None
         self._up_s = 0.0
         self._endings: set[asyncio.Task[None]] = set()
         self._texts: dict[str, str] = {}
         super().__init__()
+        self.life = self._born()
 
-    @property
-    def life(self) -> Life:
-        """The process as it is now; it begins with the first request."""
-        if self._life is None:
-            self._life = Life(Process(self.files, self.sockets, self.settings, self.classes, self.models, self.restart))
-        return self._life
+    def _born(self) -> Life:
+        return Life(Process(self.files, self.sockets, self.settings, self.classes, self.models, self.restart))
 
     def routes(self) -> list[BaseRoute]:
         """Return every address; each is there with `/api` before it too."""
@@ -143,9 +139,9 @@ class ComfyUI(Emulator):
     def reset(self) -> None:
         """Forget everything, files and models too."""
         super().reset()
+        self.models = {folder: list(names) for folder, names in self.first_models.items()}
         self.restart()
         self.files.bodies.clear()
-        self.models = {folder: list(names) for folder, names in self.first_models.items()}
         self.restarts, self._up_s = 0, 0.0
         self._awake.set()
 
@@ -180,23 +176,21 @@ class ComfyUI(Emulator):
         """Kill the process and start it again: queue, history, caches and `temp` are gone, and sockets closed."""
         self.restarts += 1
         self._up_s = time.monotonic() + self.settings["down_s"]
-        life, self._life = self._life, None
+        life, self.life = self.life, self._born()
         self.sockets.drop()
         self.sockets.silence()
         self.files.restart()
-        if life is not None:
-            ending = asyncio.create_task(life.end())
-            self._endings.add(ending)
-            ending.add_done_callback(self._endings.discard)
+        ending = asyncio.create_task(life.end())
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
 
     async def stop(self) -> None:
         """Stop serving and end the process."""
         self.sockets.drop()
         self._awake.set()
         await super().stop()
-        if self._life is not None:
-            await self._life.end()
-            self._life = None
+        await self.life.end()
+        self.life = self._born()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; one that comes while the process is down gets no answer, while it hangs a late one."""

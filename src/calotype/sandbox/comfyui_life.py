@@ -13,7 +13,7 @@ MAX_HISTORY = 10_000
 
 
 class Life:
-    """The state of the process, from its start to the next."""
+    """The state of the process, from its start to the next; any thread may read it, the emulator's own writes it."""
 
     def __init__(self, process: Process) -> None:
         self.process = process
@@ -24,7 +24,7 @@ class Life:
         self._flags: set[str] = set()
         self._turn = 0
         self._due = asyncio.Event()
-        self._task = asyncio.create_task(self._work())
+        self._task: asyncio.Task[None] | None = None
 
     # -- the queue ----------------------------------------------------------------------------------------------------
 
@@ -38,7 +38,7 @@ class Life:
         item.turn = self._turn = self._turn + 1
         heapq.heappush(self.queue, item)
         self.tell_status()
-        self._due.set()
+        self._wake()
 
     def remove(self, ident: str | None) -> None:
         """Take one job out of those that wait, or all of them with None; the running one stays."""
@@ -55,7 +55,7 @@ class Life:
     def flag(self, name: str) -> None:
         """Do something between jobs: `unload_models` or `free_memory`."""
         self._flags.add(name)
-        self._due.set()
+        self._wake()
 
     def tell_status(self) -> None:
         """Tell every socket how long the queue is."""
@@ -63,10 +63,16 @@ class Life:
 
     async def end(self) -> None:
         """End the process where it stands."""
-        self._task.cancel()
-        await asyncio.wait((self._task,))
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
 
     # -- the executor -------------------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        self._due.set()
+        if self._task is None:  # only now: there is no event loop where the emulator is made
+            self._task = asyncio.create_task(self._work())
 
     async def _work(self) -> None:
         while True:

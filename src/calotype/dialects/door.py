@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from calotype.accounts import Accounts
 from calotype.accounts.types import KeyRecord, Organisation
+from calotype.dialects.json_values import bounded
 from calotype.http import Guard
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import Context, DataClass, KeyClass, Region, Tier, WebhookTarget
@@ -306,11 +307,11 @@ def json_object(body: bytes) -> dict[str, Any]:
     """Decode a body that must be a JSON object.
 
     Raises:
-        Problem: `invalid_input` that says where the text stops being JSON.
+        Problem: `invalid_input` that says where the text stops being JSON, `payload_too_large` for too many values.
 
     """
     try:
-        value = _decode(body)
+        value = _decode(bounded(body))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem(Code.INVALID_INPUT, f"The body is not valid JSON: {str(error)[:200]}.", field="body") from None
     except RecursionError:

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from calotype.catalog import Catalog
 from calotype.dialects.fal.desk import FalExchange
+from calotype.dialects.json_values import bounded
 from calotype.kernel.errors import Code, Problem
 
 MOST_NAMED = 50
@@ -241,7 +242,7 @@ def body_as(body: bytes, kind: Any) -> Any:
 
     """
     try:
-        return msgspec.json.decode(body, type=kind)
+        return msgspec.json.decode(bounded(body), type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(Code.INVALID_INPUT, f"The body does not fit: {str(error)[:200]}.", field="body") from None
 

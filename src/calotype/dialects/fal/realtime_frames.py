@@ -12,6 +12,7 @@ from calotype.dialects.door import json_object
 from calotype.dialects.fal.desk import Desk, FalExchange
 from calotype.dialects.fal.errors import refused
 from calotype.dialects.fal.outputs import body_of, file_of, inline_file
+from calotype.dialects.json_values import MOST_VALUES, too_many_values
 from calotype.jobs.types import InlineOutput, JobView
 from calotype.kernel.errors import Code, Problem
 from calotype.media.probe import sniff
@@ -22,6 +23,8 @@ TIMED_OUT = "REQUEST_TIMEOUT"
 UNAUTHORIZED = {"status": "error", "error": "Unauthorized"}
 """What makes the JavaScript client fetch a new token."""
 
+_raw_map = msgspec.msgpack.Decoder(dict[Any, msgspec.Raw])
+_raw_list = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _packed = msgspec.msgpack.Decoder(dict[str, Any])
 _pack = msgspec.msgpack.Encoder().encode
 _json = msgspec.json.Encoder().encode
@@ -31,12 +34,14 @@ def decoded(message: bytes | str, card: Card) -> dict[str, Any]:
     """Read a frame; bytes in a field that takes a file become a data URI.
 
     Raises:
-        Problem: `invalid_input` for anything that is no object of plain values.
+        Problem: `invalid_input` for anything that is no object of plain values, `payload_too_large` for too many.
 
     """
     if isinstance(message, str):
         return json_object(message.encode())
     try:
+        if len(message) > MOST_VALUES:  # a value takes a byte at least
+            _count(message)
         given = _packed.decode(message)
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError):
         raise Problem(Code.INVALID_INPUT, "The frame is not a MessagePack map with text keys.", field="body") from None
@@ -72,6 +77,41 @@ def error_message(problem: Problem, request_id: str, media: list[str]) -> dict[s
 def note(action: str, **facts: Any) -> dict[str, Any]:
     """Write a message that is no result and no error; every client passes over it."""
     return {"type": "x-fal-message", "action": action, **facts}
+
+
+def _count(message: bytes) -> None:
+    """Refuse a frame of too many values before they are made, by the lengths that its lists and maps begin with.
+
+    Raises:
+        Problem: `payload_too_large`.
+        ValueError: a map that has a key twice, behind which values could hide.
+
+    """
+    count = 0
+    waiting = [msgspec.Raw(message)]
+    while waiting:
+        raw = waiting.pop()
+        head = memoryview(raw)[:5].tobytes()
+        size, is_map = _size(head)
+        count += size
+        if count > MOST_VALUES:
+            raise too_many_values()
+        if is_map:
+            found = list(_raw_map.decode(raw).values())
+            if len(found) != size:
+                raise ValueError("a key is there twice")
+            waiting += found
+        elif size:
+            waiting += _raw_list.decode(raw)
+
+
+def _size(head: bytes) -> tuple[int, bool]:
+    """Return how many items a MessagePack value announces, and whether it is a map."""
+    kind = head[0]
+    if 0x80 <= kind <= 0x9F:
+        return kind & 0x0F, kind <= 0x8F
+    wide = {0xDC: 2, 0xDD: 4, 0xDE: 2, 0xDF: 4}.get(kind)
+    return (0, False) if wide is None else (int.from_bytes(head[1 : 1 + wide], "big"), kind >= 0xDE)
 
 
 def _plain(value: Any, field: str, file: bool, depth: int) -> Any:

@@ -21,6 +21,7 @@ from calotype.dialects.fal.lifecycle import LIFECYCLE, lifecycle
 from calotype.dialects.fal.parts import chunks_of
 from calotype.dialects.fal.tickets import Ticket
 from calotype.dialects.fal.tokens import make_token
+from calotype.dialects.json_values import bounded
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.ids import new_file_id
 from calotype.kernel.steps import NOT_JSON
@@ -111,7 +112,7 @@ async def complete_parts(desk: Desk, x: FalExchange) -> None:
     ticket, _ = _parts_ticket(desk, x)
     if await desk.uploads.get(ticket.file_id, ticket.org_id) is None:
         try:
-            listed = _completion.decode(await desk.door.body(x)).parts
+            listed = _completion.decode(bounded(await desk.door.body(x))).parts
         except NOT_JSON:
             raise Problem(Code.INVALID_INPUT, "parts is a list of partNumber and etag.", field="parts") from None
         tags = {part.part_number: part.etag.strip('"') for part in listed}

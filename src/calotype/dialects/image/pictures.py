@@ -5,7 +5,6 @@ from typing import Any
 import msgspec
 
 from calotype.catalog import Card
-from calotype.dialects.attempts import Tried
 from calotype.dialects.door import Caller
 from calotype.dialects.headers import Headers, stamp_headers, stamp_of, warning_headers
 from calotype.dialects.image.answers import JSON, rate_headers, refused, success, usd_number
@@ -13,6 +12,7 @@ from calotype.dialects.image.desk import RATE, Desk, ImageExchange, base64_of
 from calotype.dialects.image.fields import fitted
 from calotype.dialects.image.offers import DEFAULTS, FROM_PICTURES, Verb, answers_base64
 from calotype.dialects.image.requests import SimpleEditRequest, SimpleImageRequest, read, to_model
+from calotype.dialects.kept import cache_header
 from calotype.jobs.intake import Ask
 from calotype.jobs.types import JobView
 from calotype.kernel.errors import Code, Problem
@@ -44,7 +44,8 @@ async def _made(
     effort = desk.effort(x.headers, request)
     given = to_model(request, rest)
     asks: list[Ask] = []
-    for n, model in enumerate((request.model or DEFAULTS[verb], *effort.fallback)):
+    first = DEFAULTS[verb] if request.model is None else request.model
+    for n, model in enumerate((first, *effort.fallback)):
         try:
             card = desk.catalog.find(model)
             fields, changed = fitted(card, verb, given, strict=request.strict and not n)
@@ -60,27 +61,23 @@ async def _made(
     tried = await desk.attempts.run(asks, effort)
     delivered = False
     try:
-        cache = [] if effort.cache_ttl_s is None else [(b"x-cache", b"HIT" if tried.kept else b"MISS")]
-        delivered = await _tell(desk, x, caller, tried, cache)
+        delivered = await _tell(desk, x, caller, tried.view, cache_header(effort, kept=tried.kept))
     finally:
         if tried.ticket is not None:
             desk.engine.answered(tried.ticket, delivered=delivered)
 
 
-async def _tell(desk: Desk, x: ImageExchange, caller: Caller, tried: Tried, more: Headers) -> bool:
-    view = tried.view
+async def _tell(desk: Desk, x: ImageExchange, caller: Caller, view: JobView, more: Headers) -> bool:
     standing = desk.door.standing(caller.key, x.scope, RATE)
+    stamp = job_headers(view)
     if view.state is not JobState.SUCCEEDED:
         problem = view.problem or Problem(Code.INTERNAL, "The job ended without a reason.")
-        return await x.answer(*refused(problem, standing, view.job.data_class, job_headers(view)))
-    stamp = job_headers(view, free=tried.kept)
-    warnings = tried.notes + view.warnings
-    body = success(await _data(desk, x, view, free=tried.kept), warnings)
-    headers = [JSON, *rate_headers(standing), *stamp, *warning_headers(warnings), *more]
-    return await x.answer(200, headers, body)
+        return await x.answer(*refused(problem, standing, view.job.data_class, stamp))
+    body = success(await _data(desk, x, view), view.warnings)
+    return await x.answer(200, [JSON, *rate_headers(standing), *stamp, *more], body)
 
 
-async def _data(desk: Desk, x: ImageExchange, view: JobView, *, free: bool) -> dict[str, Any]:
+async def _data(desk: Desk, x: ImageExchange, view: JobView) -> dict[str, Any]:
     job = view.job
     facts = [{"width": one.width, "height": one.height} if one.width is not None else {} for one in view.artifacts]
     if job.plan.wants.get("inline"):
@@ -105,18 +102,17 @@ async def _data(desk: Desk, x: ImageExchange, view: JobView, *, free: bool) -> d
     seed = result.get("seed", (job.input or {}).get("seed"))
     if seed is not None:
         data["seed"] = seed
-    data["cost_usd"] = 0.0 if free else usd_number(stamp_of(view).cost_micro)
+    data["cost_usd"] = usd_number(stamp_of(view).cost_micro)
     if job.plan.label is not None:
         data["label"] = job.plan.label
     return data
 
 
-def job_headers(view: JobView, *, free: bool = False) -> Headers:
-    """Return how a job was routed and what this answer costs, and the job's id."""
-    stamp = stamp_of(view)
-    if free:
-        stamp = msgspec.structs.replace(stamp, cost_micro=0)
-    return [*stamp_headers(stamp), (b"x-calotype-job-id", view.id.encode())]
+def job_headers(view: JobView) -> Headers:
+    """Return how a job was routed and what this answer costs, its id, and its warnings."""
+    return [
+        *stamp_headers(stamp_of(view)), (b"x-calotype-job-id", view.id.encode()), *warning_headers(view.warnings),
+    ]  # fmt: skip
 
 
 def _operation(card: Card, verb: Verb) -> Operation:

@@ -28,7 +28,7 @@ async def generate(desk: Desk, x: ImageExchange) -> None:
     raw, body = await desk.body(x)
     request, rest, warnings = read(body, SimpleFilmRequest)
     effort = desk.effort(x.headers, request)
-    model = request.model or DEFAULTS["video"]
+    model = DEFAULTS["video"] if request.model is None else request.model
     if request.image_url is not None:
         model = FROM_PICTURE.get(model, model)
     card = desk.catalog.find(model)

@@ -1,7 +1,7 @@
 """Pieces of results for whoever listens in this process, while the work goes on; nothing of it is kept.
 
-A piece is a courtesy: the outcome at the end holds the whole. A listener that falls behind gets texts joined and only
-the newest preview.
+A piece is a courtesy: the outcome at the end holds the whole. A listener that falls behind gets texts joined, and only
+the newest preview and progress, whatever came between.
 """
 
 import asyncio
@@ -33,7 +33,9 @@ class Listener:
         """Whether the one who listened is gone."""
         self.end: JobView | None = None
         """The job's end, with bytes that may be nowhere else."""
-        self._waiting: deque[Delta] = deque()
+        self._waiting: deque[Delta | str] = deque()
+        """Pieces in order; a kind of which only the newest counts stands by its name."""
+        self._newest: dict[str, Delta] = {}
         self._news = asyncio.Event()
         self._closed = False
         self.heard = False
@@ -42,11 +44,12 @@ class Listener:
     def put(self, delta: Delta) -> None:
         """Take a piece."""
         self.heard = True
-        last = self._waiting[-1] if self._waiting else None
-        if last is not None and delta.kind == last.kind and delta.kind in _REPLACED:
-            self._waiting[-1] = delta
-        elif last is not None and len(self._waiting) >= MAX_WAITING:
-            self._crowd(last, delta)
+        if delta.kind in _REPLACED:
+            if delta.kind not in self._newest:
+                self._waiting.append(delta.kind)
+            self._newest[delta.kind] = delta
+        elif len(self._waiting) >= MAX_WAITING:
+            self._crowd(self._waiting[-1], delta)
         else:
             self._waiting.append(delta)
         self._news.set()
@@ -59,16 +62,18 @@ class Listener:
     async def __aiter__(self) -> AsyncIterator[Delta]:
         while True:
             while self._waiting:
-                yield self._waiting.popleft()
+                first = self._waiting.popleft()
+                yield self._newest.pop(first) if isinstance(first, str) else first
             if self._closed:
                 return
             self._news.clear()
             await self._news.wait()
 
-    def _crowd(self, last: Delta, delta: Delta) -> None:
+    def _crowd(self, last: Delta | str, delta: Delta) -> None:
         """Join a text to the one before; drop what may be dropped."""
         name = next(iter(delta.data), "")
-        if delta.kind == last.kind == "chat" and name in _TEXTS and last.data.keys() == delta.data.keys() == {name}:
+        text = delta.kind == "chat" and name in _TEXTS and delta.data.keys() == {name}
+        if text and isinstance(last, Delta) and last.kind == "chat" and last.data.keys() == {name}:
             self._waiting[-1] = replace(last, data={name: last.data[name] + delta.data[name]})
         elif delta.kind == "chat":  # tool calls cannot be joined, and there are few of them
             self._waiting.append(delta)

@@ -27,6 +27,8 @@ from calotype.providers.workers.crew import FLEETS
 from calotype.settings import ProviderSettings, Settings
 
 LOCAL = "local"
+LEAST_CONNECTIONS = 500
+"""What an instance may have open at once however few jobs it may begin: one of them may fetch and send many files."""
 
 
 class UnknownKind(ValueError):  # noqa: N818  (it names what is wrong)
@@ -39,11 +41,12 @@ def _over_http(adapter: Callable[[str, ProviderSettings], Provider]) -> Callable
     def build(name: str, settings: ProviderSettings) -> Runtime:
         keys = settings.credentials
         adapters = [adapter(name, settings.model_copy(update={"api_key": key})) for key in keys]
-        upstream = Upstream(name, pool_size=settings.pool_size, user_agent=adapters[0].user_agent)
         marks = [mark_of(key.get_secret_value() if key is not None else "") for key in keys]
         bound = settings.max_in_progress
         if "max_in_progress" not in settings.model_fields_set:
             bound = adapters[0].max_in_progress or bound
+        places = settings.pool_size or max(LEAST_CONNECTIONS, bound * len(adapters))
+        upstream = Upstream(name, pool_size=places, user_agent=adapters[0].user_agent)
         return Driven(adapters, upstream, max_in_progress=bound, marks=marks)
 
     return build

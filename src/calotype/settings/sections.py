@@ -68,7 +68,8 @@ class ProviderSettings(Section):
     """Always ask for hosts that keep nothing, where the upstream has a choice; PHI is never sent to any other."""
     connect_timeout_s: float = Field(default=5.0, gt=0, le=60)
     read_timeout_s: float = Field(default=180.0, gt=0, le=3600)
-    pool_size: int = Field(default=500, ge=1, le=10_000)
+    pool_size: int | None = Field(default=None, ge=1, le=100_000)
+    """Connections to the upstream at one time; unset gives each job in progress one of its own."""
 
     @property
     def credentials(self) -> list[SecretStr | None]:

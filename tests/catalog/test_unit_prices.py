@@ -63,8 +63,9 @@ def test_a_model_without_a_figure_takes_the_lists_in_the_lists_unit() -> None:
     assert hold(FLUX, {"num_images": 2}, price(unit="megapixel"))[0] == 50_000
     assert hold(FLUX, {"image_size": {"width": 2048, "height": 1024}}, price(unit="megapixel"))[0] == 50_000
     assert hold(TTS, {"text": "x" * 50}, price(TTS, "character", 100_000, 1000))[0] == 5_000
-    assert hold("fal-ai/veo3", {"duration": "4s"}, price("fal-ai/veo3", "second", 400_000))[0] == 3_200_000
-    assert hold("fal-ai/veo3", {}, price("fal-ai/veo3", "request", 400_000))[0] == 400_000
+    kling = "fal-ai/kling-video/v2.1/master/image-to-video"
+    assert hold(kling, {"duration": "5"}, price(kling, "second", 280_000))[0] == 1_400_000
+    assert hold(kling, {}, price(kling, "request", 400_000))[0] == 400_000
 
 
 def test_a_premium_language_model_costs_ten_times_the_rate() -> None:
@@ -85,6 +86,10 @@ def test_a_unit_that_the_card_cannot_count_changes_nothing() -> None:
     for unit in ("second", "character", "token", "step"):
         assert hold(FLUX, {}, price(unit=unit)) == (0, "unknown")
     assert hold("fal-ai/clarity-upscaler", {}, price("fal-ai/clarity-upscaler", "megapixel"))[1] == "unknown"
+
+
+def test_a_unit_does_not_price_a_model_whose_options_change_the_bill_in_an_unpublished_way() -> None:
+    assert hold("fal-ai/veo3", {"generate_audio": True}, price("fal-ai/veo3", "second", 200_000)) == (0, "unknown")
 
 
 def test_sizes_of_unknown_meaning_are_not_counted_in_megapixels() -> None:

@@ -14,6 +14,7 @@ from calotype.sandbox.openrouter import OpenRouter
 from calotype.sandbox.serve import on_a_thread
 
 Cli = Callable[..., Done]
+KLING = "fal-ai/kling-video/v2.1/master/image-to-video"
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +101,11 @@ def test_a_file_that_cannot_be_read_is_written_anew(sync, data_dir: Path) -> Non
 
 def test_people_are_told_where_it_is_kept_and_when_it_counts(cli: Cli, emulators: dict[str, str]) -> None:
     done = cli("prices", "sync", **emulators)
-    assert "fal-ai/veo3\tnew\t0.40 USD / second" in done.stdout
+    assert f"{KLING}\tnew\t0.28 USD / second" in done.stdout
+    (varies,) = [line for line in done.stdout.splitlines() if line.startswith("fal\tfal-ai/veo3\t")]
+    assert "unfit" in varies and "generate_audio and resolution" in varies
     assert "when it is restarted" in done.stderr
-    assert "fal-ai/veo3" not in cli("prices", "sync", **emulators).stdout, "only what differs is listed"
+    assert KLING not in cli("prices", "sync", **emulators).stdout, "only what differs is listed"
 
 
 def test_trouble_is_one_sentence_without_the_key(cli: Cli, emulators: dict[str, str]) -> None:

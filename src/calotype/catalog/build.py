@@ -183,7 +183,8 @@ def _costed(card: Card, route: Route, providers: Mapping[str, ProviderSettings],
                 return found
     settings = providers.get(route.provider)
     if settings is not None and is_loopback(settings.base_url) and card.id not in pricing.overrides:
-        return replace(route, cost=_unpriced_rule(card.output), cost_source=SANDBOX)
+        free = replace(_unpriced_rule(card.output), varies=route.cost.varies)
+        return replace(route, cost=free, cost_source=SANDBOX)
     return route
 
 

@@ -33,13 +33,15 @@ class PriceError(ValueError):
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="unit"):
     """What every rule has: `micro` is charged for `per` units; with `credits` it is in micro-credits, not micro-USD.
 
-    `least` is the least that a request costs that delivers anything, in the same money.
+    `least` is the least that a request costs that delivers anything, in the same money. `varies` names fields that
+    change what the upstream bills in a way that nobody published: a unit price from its list prices no input then.
     """
 
     micro: Micro = 0
     per: Positive = 1
     credits: bool = False
     least: Micro = 0
+    varies: tuple[str, ...] = ()
 
     @property
     def unit(self) -> str:

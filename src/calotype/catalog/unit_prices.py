@@ -77,6 +77,8 @@ def counted(
     `written` is the card's own way to count, `fields` are the properties of its input.
     """
     amounts: dict[str, Any] = {"micro": price.micro, "per": price.per}
+    if written is not None and written.varies:
+        return None
     if isinstance(written, Matrix):
         fits = written.base == price.unit and not written.cells
         return replace(written, **amounts) if fits else None

@@ -141,7 +141,7 @@ def _rows(settings: Settings, catalog: Catalog, bare: Pricing, lists: dict[str, 
             elif known := [one for one in _routes(catalog, name, price.upstream) if _says(one)]:
                 rows.append(Row(name, price.upstream, models, "card", price, why=f"stays: {known[0].cost_source}"))
             else:
-                why = f"its card does not say how many units of {price.unit} a request has"
+                why = _unfit(price, _routes(catalog, name, price.upstream))
                 rows.append(Row(name, price.upstream, models, "unfit", price, why=why))
     return sorted(rows, key=lambda row: (row.provider, row.upstream))
 
@@ -149,6 +149,13 @@ def _rows(settings: Settings, catalog: Catalog, bare: Pricing, lists: dict[str, 
 def _routes(catalog: Catalog, provider: str, upstream: str) -> list[Route]:
     routes = (route for card in catalog.cards() for route in card.routes)
     return [route for route in routes if (route.provider, route.upstream) == (provider, upstream)]
+
+
+def _unfit(price: UnitPrice, routes: list[Route]) -> str:
+    """Say why a price of the list prices no request."""
+    if varies := sorted({field for route in routes for field in route.cost.varies}):
+        return f"the list does not say how {' and '.join(varies)} change it: set prices.<model>"
+    return f"its card does not say how many units of {price.unit} a request has"
 
 
 def _says(route: Route) -> bool:

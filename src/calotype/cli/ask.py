@@ -1,6 +1,7 @@
 """One generation over HTTP, as any client does it: ask, wait, save. Used by `generate` and the demo."""
 
 import re
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -191,11 +192,27 @@ def _target(output: Path | None, prompt: str, job_id: str, url: str, n: int, cou
     """Return where a file goes: as told, or named after the prompt; never over an earlier job's file."""
     suffix = Path(urlsplit(url).path).suffix or ".bin"
     if output is not None and not output.is_dir():
-        if not output.parent.is_dir():
-            raise Failure(f"There is no folder {output.parent}.")
         return output if count == 1 else output.with_name(f"{output.stem}-{n + 1}{output.suffix or suffix}")
     name = f"{slug(prompt)}-{job_id[-6:]}" + (f"-{n + 1}" if count > 1 else "")
     return (output or Path()) / f"{name}{suffix}"
+
+
+def check_output(output: Path | None) -> None:
+    """See that a file can be saved there, before anything is asked for and charged.
+
+    Raises:
+        Failure: it cannot.
+
+    """
+    folder = Path() if output is None else output if output.is_dir() else output.parent
+    if not folder.is_dir():
+        raise Failure(f"There is no folder {folder}.")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise Failure(
+            f"No file can be saved in {folder.absolute()}: {(error.strerror or str(error)).lower()}."
+        ) from None
 
 
 def slug(prompt: str) -> str:

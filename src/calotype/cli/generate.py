@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from calotype.cli.ask import Kind, Made, Wish, kind_of, make
+from calotype.cli.ask import Kind, Made, Wish, check_output, kind_of, make
 from calotype.cli.client import Client
 from calotype.cli.local_key import local_key, renew_local_key
 from calotype.cli.neighbour import engine_runs, running, server
@@ -47,6 +47,8 @@ def generate(
         raise typer.BadParameter("--n is for images")
     if operation in ("speech", "music") and size is not None:
         raise typer.BadParameter("--size is for images and videos")
+
+    check_output(output)
 
     def work(client: Client) -> Made:
         return _make(client, wish, operation, output)

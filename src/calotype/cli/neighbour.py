@@ -46,12 +46,12 @@ def read_note(data_dir: Path) -> Note | None:
 def engine_runs(data_dir: Path) -> bool:
     """Say whether a process holds the engine's lock of this data directory."""
     try:
-        with (data_dir / "engine.lock").open("a") as lock:
+        with (data_dir / "engine.lock").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
+    except BlockingIOError:
         return True
+    except OSError:  # no lock, or none that may be read
+        return False
     return False
 
 

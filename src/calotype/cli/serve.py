@@ -16,8 +16,9 @@ import typer
 import uvicorn
 import uvloop
 
-from calotype.app import App
+from calotype.app import App, EngineRunning
 from calotype.cli.fal_proxy import fal_proxy
+from calotype.cli.neighbour import engine_runs
 from calotype.cli.options import DataDir, settings_for
 from calotype.cli.terminal import Failure, say
 from calotype.settings import Settings
@@ -64,6 +65,8 @@ class _Listener(uvicorn.Server):
 
 async def _serve(settings: Settings, tls_cert: Path | None, tls_key: Path | None, proxy_port: int | None) -> None:
     with contextlib.ExitStack() as sockets:
+        if engine_runs(settings.data_dir):  # before the port, which is that server's too as a rule
+            raise EngineRunning(f"another process already serves the data directory {settings.data_dir}")
         listening = sockets.enter_context(contextlib.closing(_listen(settings.host, settings.port)))
         proxy = None
         if proxy_port is not None:

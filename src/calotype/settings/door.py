@@ -7,6 +7,7 @@ underscores (`CALOTYPE_MEDIA__REHOST=off`). The providers' usual variables (`OPE
 import contextlib
 import os
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -91,8 +92,24 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order the doors: arguments, environment, the TOML file, the providers' usual variables."""
-        toml = TomlConfigSettingsSource(settings_cls, os.environ.get("CALOTYPE_CONFIG", "calotype.toml"))
-        return (init_settings, env_settings, toml, UsualVariables(settings_cls))
+        return (init_settings, env_settings, _file(settings_cls), UsualVariables(settings_cls))
+
+
+def _file(settings_cls: type[BaseSettings]) -> PydanticBaseSettingsSource:
+    """Read the file of settings.
+
+    Raises:
+        ValueError: it is not TOML, or the variable names a file that is not there.
+
+    """
+    named = os.environ.get("CALOTYPE_CONFIG")
+    if named and not Path(named).exists():
+        raise ValueError(f"CALOTYPE_CONFIG names {named}, and there is no such file")
+    path = named or "calotype.toml"
+    try:
+        return TomlConfigSettingsSource(settings_cls, path)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not TOML: {error}") from None
 
 
 @contextlib.contextmanager

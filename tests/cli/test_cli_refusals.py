@@ -1,0 +1,57 @@
+"""What stops a command is one sentence that names the file, the variable or the folder to blame."""
+
+import json
+from pathlib import Path
+
+import pytest
+from served import start
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ('port = "abc', "calotype.toml is not TOML: Unterminated string"),
+        ("prot = 8123", "There is no setting prot (did you mean port?)"),
+        ('[media]\nrehsot = "off"', "There is no setting media.rehsot (did you mean media.rehost?)"),
+        ('[providers.mine]\napi_kee = "x"', "There is no setting providers.mine.api_kee (did you mean providers.mine"),
+        ("[banana]\nx = 1", "There is no setting banana"),
+        ('storage_url = "ftp://x"', "Setting storage_url: use s3://bucket/prefix"),
+    ],
+)
+def test_a_file_of_settings_that_is_wrong_is_named_with_what_was_meant(
+    data_dir: Path, cli, written: str, said: str
+) -> None:
+    (data_dir.parent / "calotype.toml").write_text(written)
+    done = cli("keys", "list", CALOTYPE_CONFIG="")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"calotype: {said}"), done.stderr
+
+
+def test_a_file_of_settings_that_is_asked_for_and_missing_is_not_passed_over(cli, tmp_path: Path) -> None:
+    done = cli("keys", "list", CALOTYPE_CONFIG=str(tmp_path / "none.toml"))
+    assert (done.returncode, done.stderr) == (
+        1, f"calotype: CALOTYPE_CONFIG names {tmp_path}/none.toml, and there is no such file\n",
+    )  # fmt: skip
+
+
+def test_a_variable_that_holds_no_json_is_named(cli) -> None:
+    done = cli("keys", "list", CALOTYPE_PRICES="free")
+    assert (done.returncode, done.stderr) == (
+        1, "calotype: The settings cannot be read: CALOTYPE_PRICES is not JSON.\n",
+    )  # fmt: skip
+
+
+def test_a_file_that_could_not_be_saved_is_refused_before_it_is_made(data_dir: Path, cli, tmp_path: Path) -> None:
+    done = cli("generate", "a boat", "-o", str(tmp_path / "nowhere" / "boat.png"))
+    assert (done.returncode, done.stderr) == (1, f"calotype: There is no folder {tmp_path}/nowhere.\n")
+    assert not data_dir.exists()
+
+
+def test_a_second_server_on_the_same_port_hears_that_the_directory_is_served(data_dir: Path, cli) -> None:
+    with start(data_dir) as server:
+        port = json.loads((data_dir / "engine.json").read_text())["url"].rsplit(":", 1)[1]
+        done = cli("serve", "--port", port)
+        assert server.process.poll() is None
+    assert done.returncode == 1
+    assert "Another process already serves the data directory" in done.stderr
+    assert "taken" not in done.stderr

@@ -24,11 +24,19 @@ class Lane:
         self._waiting: list[tuple[Callable[[], Ready], asyncio.Future[tuple[Stored, Any]]]] = []
         self._running = 0
         self._called = False
+        self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
 
     async def submit(self, prepare: Callable[[], Ready]) -> tuple[Stored, Any]:
-        """Wait until what `prepare` returns is durable; a cancelled caller does not stop the write."""
+        """Wait until what `prepare` returns is durable; a cancelled caller does not stop the write.
+
+        Raises:
+            Problem: `unavailable`; too much waits, or the lane is closed and nobody would take it up.
+
+        """
+        if self._closed:
+            raise Problem(Code.UNAVAILABLE, "The server is shutting down.")
         if len(self._waiting) >= MAX_WAITING:
             raise Problem(Code.UNAVAILABLE, "The media store is overloaded.", retry_after_s=1)
         loop = asyncio.get_running_loop()
@@ -68,6 +76,7 @@ class Lane:
             self._idle.set()
 
     async def close(self) -> None:
-        """Finish what was submitted and end the threads."""
+        """Finish what was submitted, take nothing more and end the threads."""
+        self._closed = True
         await self._idle.wait()
         await asyncio.to_thread(self._pool.shutdown)

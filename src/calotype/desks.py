@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 def openai_desk(app: "App") -> OpenAIDesk:
     """Return the desk of the OpenAI dialect."""
     return OpenAIDesk(
-        door=app.door, engine=app.engine, catalog=app.catalog, available=app.available, signer=app.signer,
-        store=app.store, uploads=app.uploads, url_lifetime_s=app.settings.media.url_lifetime_s,
-        public_url=app.settings.public_url,
+        door=app.door, engine=app.engine, catalog=app.catalog, available=app.available, clock=app.clock,
+        signer=app.signer, store=app.store, uploads=app.uploads,
+        url_lifetime_s=app.settings.media.url_lifetime_s, public_url=app.settings.public_url,
     )  # fmt: skip
 
 

@@ -169,7 +169,8 @@ def test_conversations_can_be_tried_as_hard_and_kept_too(house: House, account: 
 
     asks = [ask("anthropic/claude-3.7-sonnet", "@type=runner_server_error"), ask("anthropic/claude-3.5-sonnet", "")]
     first, again = (house.ask(attempts.run(asks, Effort(cache_ttl_s=60, timeout_ms=9000))) for _ in range(2))
-    assert first.view.job.model == "anthropic/claude-3.5-sonnet" and first.notes and not first.kept
+    assert first.view.job.model == "anthropic/claude-3.5-sonnet" and not first.kept
+    assert first.view.warnings[0].startswith("anthropic/claude-3.7-sonnet was not used: ")
     assert again.kept and again.view.id == first.view.id
     assert again.view.job.result.data["choices"][0]["message"]["content"]
     assert [row[1] for row in jobs(account)] == ["failed", "succeeded"]

@@ -1,72 +1,94 @@
 """Requests that are tried as hard as their caller wishes: model after model, within time, or answered from before.
 
 Every model's turn is a job of its own. One that failed or was canceled has cost nothing, so that whoever falls back
-still pays for one delivery only; a job that cannot be stopped in time is never followed by another.
+still pays for one delivery only; a job that cannot be stopped in time is never followed by another. Of a stream no
+other model is tried once the first piece was shown.
 """
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from calotype.dialects.effort import Effort
-from calotype.jobs.engine import Engine
+from calotype.dialects.kept import KeptAnswers, name_of
+from calotype.jobs.engine import CancelOutcome, Engine
 from calotype.jobs.intake import Ask, Ticket
-from calotype.jobs.types import JobView
+from calotype.jobs.types import JobRow, JobView
 from calotype.kernel.clock import Clock
 from calotype.kernel.errors import Code, Problem
-from calotype.kernel.generation import Context, DataClass
-from calotype.kernel.ids import JobId, OrgId
 from calotype.kernel.job import JobState
+from calotype.kernel.outcome import Delta
 
 ANOTHER_MAY_DO = frozenset(
     {Code.NO_ROUTE, Code.PLANNED, Code.MODEL_RETIRED, Code.UPSTREAM_FAILED, Code.UNAVAILABLE, Code.TIMEOUT}
 )
 """Failures that are the model's own: nothing the caller said is wrong, and no rule forbids it."""
-FILES = ("image", "video", "audio", "file")
-"""Kinds of output that lie in storage, and not with the job."""
-MOST_KEPT = 10_000
-STOP_S = 3.0
-"""How long a wish to stop a job may take to be heard upstream."""
+STOP_S = 5.0
+"""How long it may take until a job that is to stop has ended."""
 
 
 class Tried(Struct, frozen=True):
-    """How a request ended. `ticket` is None where the answer was `kept` from before; `notes` say who failed first."""
+    """How a request ended. `ticket` is None where the answer was `kept` from before.
+
+    The view is told as it is: it warns of the models that failed first, and an answer from before costs nothing.
+    """
 
     view: JobView
     ticket: Ticket | None
-    notes: tuple[str, ...] = ()
+
+    @property
+    def end(self) -> JobView:
+        """The job's end."""
+        return self.view
 
     @property
     def kept(self) -> bool:
         """Whether it is the answer of an earlier request."""
         return self.ticket is None
 
+    def noting(self, notes: tuple[str, ...]) -> "Tried":
+        """Return the same, with who failed first."""
+        return Tried(_noted(self.view, notes), self.ticket)
 
-class KeptAnswers:
-    """Which job answered a request, for as long as its caller wishes; in memory, the oldest go beyond a bound."""
 
-    def __init__(self, clock: Clock, most: int = MOST_KEPT) -> None:
-        self._clock = clock
-        self._most = most
-        self._jobs: dict[str, tuple[JobId, int]] = {}
+class Begun(Struct, frozen=True):
+    """A request whose answer begins: `head` came already, `rest` comes."""
 
-    def find(self, name: str) -> JobId | None:
-        """Return the job that answered a request, None when there is none or its time is over."""
-        job_id, until_ms = self._jobs.get(name, (None, 0))
-        if until_ms <= self._clock.now_ms():
-            self._jobs.pop(name, None)
-            return None
-        return job_id
+    ticket: Ticket
+    head: tuple[Delta | JobView, ...] = ()
+    rest: AsyncGenerator[Delta | JobView, None] | None = None
+    notes: tuple[str, ...] = ()
 
-    def keep(self, name: str, job_id: JobId, ttl_s: int) -> None:
-        """Remember who answered."""
-        self._jobs.pop(name, None)
-        while len(self._jobs) >= self._most:
-            del self._jobs[next(iter(self._jobs))]
-        self._jobs[name] = (job_id, self._clock.now_ms() + ttl_s * 1000)
+    @property
+    def job(self) -> JobRow:
+        """The job as it was accepted, with who failed before it."""
+        return _noted(JobView(self.ticket.job), self.notes).job
+
+    @property
+    def end(self) -> JobView | None:
+        """The job's end, None while it goes on."""
+        last = self.head[-1] if self.head else None
+        return last if isinstance(last, JobView) else None
+
+    def noting(self, notes: tuple[str, ...]) -> "Begun":
+        """Return the same, with who failed first."""
+        return replace(self, notes=notes)
+
+    async def items(self) -> AsyncIterator[Delta | JobView]:
+        """Yield the pieces as they come, and at last the job's view."""
+        for one in self.head:
+            yield _noted(one, self.notes) if isinstance(one, JobView) else one
+        if self.rest is not None:
+            async with aclosing(self.rest) as rest:
+                async for one in rest:
+                    yield _noted(one, self.notes) if isinstance(one, JobView) else one
+
+
+Turn = TypeVar("Turn", Tried, Begun)
 
 
 class Attempts:
@@ -74,83 +96,134 @@ class Attempts:
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
-        self._kept = KeptAnswers(clock)
+        self._kept = KeptAnswers(engine, clock)
+        self._stopping: set[asyncio.Future[CancelOutcome]] = set()
 
     async def run(self, asks: Sequence[Ask], effort: Effort) -> Tried:
-        """Run the first request, and the others in turn where it is the model that fails.
+        """Run the first request to its end, and the others in turn where it is the model that fails.
 
         Raises:
             Problem: the first one's refusal, or `timeout` of a job that goes on (`data.job_id`).
 
         """
-        name = _name_of(asks[0].context) if effort.cache_ttl_s is not None else None
-        if name is not None and not effort.fresh and (view := await self._earlier(name, asks[0].org.id)) is not None:
+        name = name_of(asks[0].context, effort)
+        if name is not None and not effort.fresh and (view := await self._kept.find(name, asks[0].org.id)) is not None:
             return Tried(view, None)
-        first: Problem | Tried | None = None
-        notes: list[str] = []
+        tried = await self._in_turn(asks, effort, self._ended)
+        if name is not None:
+            self._kept.keep(name, tried.view, effort.cache_ttl_s or 0)
+        return tried
+
+    async def begin(self, asks: Sequence[Ask], effort: Effort) -> Begun:
+        """Run requests in turn until one of them shows something of its result, or ends well.
+
+        The only one, or the last, is returned at once where no time limit is set for it.
+
+        Raises:
+            Problem: the first one's refusal, or `timeout` of a job that goes on (`data.job_id`).
+
+        """
+        return await self._in_turn(asks, effort, self._begun)
+
+    async def _in_turn(
+        self, asks: Sequence[Ask], effort: Effort, take: Callable[[Ask, Effort, bool], Awaitable[Turn]]
+    ) -> Turn:
+        first: Problem | Turn | None = None
+        notes: tuple[str, ...] = ()
         for n, ask in enumerate(asks):
             try:
-                view, ticket = await self._one(_turn(ask, n, effort), effort)
+                turn = await take(_turn(ask, n, effort), effort, n == len(asks) - 1)
             except Problem as problem:
                 if (n == 0 and problem.code not in ANOTHER_MAY_DO) or problem.data.get("job_id"):
                     raise
-                first = first or problem
-                notes.append(f"{ask.generation.model} was not used: {problem.message}")
-                continue
-            tried = Tried(view, ticket, tuple(notes))
-            if view.state is JobState.SUCCEEDED:
-                if name is not None and _is_there(view):
-                    self._kept.keep(name, view.id, effort.cache_ttl_s or 0)
-                return tried
-            why = view.problem
-            if why is None or why.code not in ANOTHER_MAY_DO:
-                return tried
-            first = first or tried
-            notes.append(f"{ask.generation.model} was not used: {why.message}")
-        if isinstance(first, Tried):
+                why, first = problem, first or problem
+            else:
+                end = turn.end
+                failed = None if end is None or end.state is JobState.SUCCEEDED else end.problem
+                if failed is None or failed.code not in ANOTHER_MAY_DO:
+                    return turn.noting(notes)
+                why, first = failed, first or turn
+            notes += (f"{ask.generation.model} was not used: {why.message}",)
+        if isinstance(first, Tried | Begun):
             return first
         raise first or Problem(Code.INTERNAL, "Nothing was tried.")
 
-    async def _one(self, ask: Ask, effort: Effort) -> tuple[JobView, Ticket]:
+    async def _ended(self, ask: Ask, effort: Effort, _last: bool) -> Tried:
         """Run one request in its time; a job that takes longer is stopped.
 
         Raises:
-            Problem: a refusal, or `timeout`; `data.job_id` says that the job could not be stopped.
+            Problem: a refusal, or `timeout`; `data.job_id` says that the job goes on.
 
         """
         ticket = await self._engine.accept(ask)
-        limit_s = None if effort.timeout_ms is None else effort.timeout_ms / 1000
-        view = await self._end_within(ticket, limit_s)
-        if view is not None:
-            return view, ticket
-        await self._engine.cancel(ticket.job.id, ask.org.id)
-        view = await self._end_within(ticket, STOP_S)
+        view = await self._end_within(ticket, effort.timeout_ms)
+        view = await self._stopped(ticket, ask, effort) if view is None else _in_time(view, effort)
+        return Tried(view, ticket)
+
+    async def _begun(self, ask: Ask, effort: Effort, last: bool) -> Begun:
+        """Run one request until it shows something; the time limit is for that.
+
+        Raises:
+            Problem: a refusal, or `timeout`; `data.job_id` says that the job goes on.
+
+        """
+        ticket = await self._engine.accept(replace(ask, listen=True))
+        pieces = self._engine.follow(ticket)
+        if last and effort.timeout_ms is None:
+            return Begun(ticket, rest=pieces)
+        head: list[Delta | JobView] = []
+        try:
+            async with asyncio.timeout(_seconds(effort.timeout_ms)):
+                async for item in pieces:
+                    if isinstance(item, JobView):
+                        await pieces.aclose()
+                        return Begun(ticket, (*head, _in_time(item, effort)))
+                    if item.kind != "progress":  # a number alone is nothing shown; the newest counts
+                        return Begun(ticket, (*head, item), pieces)
+                    head = [item]
+        except TimeoutError:
+            return Begun(ticket, (await self._stopped(ticket, ask, effort),))
+        except Problem:
+            self._engine.answered(ticket, delivered=False)
+            raise
+        raise AssertionError("a job was followed to no end")
+
+    async def _stopped(self, ticket: Ticket, ask: Ask, effort: Effort) -> JobView:
+        """Stop a job that took too long; what ended by itself meanwhile, well or not, stands.
+
+        Raises:
+            Problem: `timeout`; `data.job_id` says that the job could not be stopped.
+
+        """
+        stop = asyncio.ensure_future(self._engine.cancel(ticket.job.id, ask.org.id))
+        self._stopping.add(stop)
+        stop.add_done_callback(self._stopping.discard)
+        view = await self._end_within(ticket, int(STOP_S * 1000))
         if view is None:
             self._engine.answered(ticket, delivered=False)
             sentence = "It took longer than the timeout and cannot be stopped; the same request sent again joins it."
             raise Problem(Code.TIMEOUT, sentence, retryable=False, data={"job_id": ticket.job.id})
-        if view.state is JobState.SUCCEEDED:
-            return view, ticket
-        sentence = f"It took longer than {effort.timeout_ms} ms and was stopped; nothing was charged."
-        raise Problem(Code.TIMEOUT, sentence, field="timeout", retryable=False)
+        if view.state is JobState.CANCELED:
+            raise _too_slow(effort)
+        return view
 
-    async def _end_within(self, ticket: Ticket, limit_s: float | None) -> JobView | None:
+    async def _end_within(self, ticket: Ticket, limit_ms: int | None) -> JobView | None:
         """Wait for the end of a job, None where it takes longer."""
         try:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout(_seconds(limit_ms)):
                 return await self._engine.end_of(ticket)
         except TimeoutError:
             return None
+        except Problem:
+            self._engine.answered(ticket, delivered=False)
+            raise
 
-    async def _earlier(self, name: str, org_id: OrgId) -> JobView | None:
-        """Return the job that answered the same request, while its files are still there."""
-        job_id = self._kept.find(name)
-        if job_id is not None:
-            with suppress(Problem):
-                view = await self._engine.get(job_id, org_id)
-                if view.state is JobState.SUCCEEDED and _is_there(view):
-                    return view
-        return None
+
+def _noted(view: JobView, notes: tuple[str, ...]) -> JobView:
+    if not notes:
+        return view
+    plan = replace(view.job.plan, warnings=notes + view.job.plan.warnings)
+    return JobView(replace(view.job, plan=plan), view.artifacts, view.inline)  # the view itself may be shared
 
 
 def _turn(ask: Ask, n: int, effort: Effort) -> Ask:
@@ -161,15 +234,25 @@ def _turn(ask: Ask, n: int, effort: Effort) -> Ask:
     return replace(ask, context=context, rounds=effort.rounds)
 
 
-def _is_there(view: JobView) -> bool:
-    """Say whether a result can be read again: its files, or what it is where it has none."""
-    if view.job.plan.output in FILES:
-        return bool(view.artifacts)
-    return view.job.result is not None
+def _in_time(view: JobView, effort: Effort) -> JobView:
+    """Return the end of a job, unless an earlier sending of the same request had stopped it after its time.
+
+    Raises:
+        Problem: `timeout`, as that sending was told.
+
+    """
+    job = view.job
+    if effort.timeout_ms is None or job.state is not JobState.CANCELED:
+        return view
+    if (job.finished_at_ms or 0) - job.created_at_ms >= effort.timeout_ms:
+        raise _too_slow(effort)
+    return view
 
 
-def _name_of(context: Context) -> str | None:
-    """Return under which name an answer is kept: the key, the path and the body, and the rules; PHI never is."""
-    if context.data_class is DataClass.PHI or context.fingerprint is None:
-        return None
-    return f"{context.fingerprint}/{context.region}/{context.tier}"
+def _too_slow(effort: Effort) -> Problem:
+    sentence = f"It took longer than {effort.timeout_ms} ms and was stopped; nothing was charged."
+    return Problem(Code.TIMEOUT, sentence, field="timeout", retryable=False)
+
+
+def _seconds(limit_ms: int | None) -> float | None:
+    return None if limit_ms is None else limit_ms / 1000

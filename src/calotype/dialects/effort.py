@@ -12,6 +12,14 @@ from calotype.dialects.door import RawHeaders
 from calotype.kernel.errors import Code, Problem
 
 FIELDS = ("fallback", "retries", "timeout")
+HEADERS = (b"x-fallback", b"x-retries", b"x-timeout", b"x-cache", b"x-cache-ttl")
+NOT_OFFERED = {
+    "guardrails": "guardrails are not offered by this server; nothing was checked, so nothing was sent",
+    "prompt_id": "stored prompts are not offered by this server; send the prompt itself",
+    "prompt_version": "stored prompts are not offered by this server; send the prompt itself",
+    "prompt_variables": "stored prompts are not offered by this server; send the prompt itself",
+}
+"""Fields beside these whose silent loss would do something else than was meant."""
 MAX_FALLBACKS = 5
 MAX_RETRIES = 5
 MAX_TIMEOUT_MS = 300_000
@@ -46,6 +54,8 @@ def effort_of(headers: RawHeaders, named: Mapping[str, Any], usual: Effort | Non
 
     """
     usual = usual or Effort()
+    if headers.get(b"x-guardrails", b"").strip():
+        raise not_offered("guardrails", "X-Guardrails")
     fallback = _chosen(named, "fallback", headers, b"x-fallback", _models)
     retries = _chosen(named, "retries", headers, b"x-retries", _whole(0, MAX_RETRIES))
     timeout_ms = _chosen(named, "timeout", headers, b"x-timeout", _whole(1, MAX_TIMEOUT_MS))
@@ -61,6 +71,17 @@ def effort_of(headers: RawHeaders, named: Mapping[str, Any], usual: Effort | Non
         cache_ttl_s=usual.cache_ttl_s if ttl_s is None else ttl_s,
         fresh=fresh is not None,
     )
+
+
+def not_offered(name: str, field: str | None = None) -> Problem:
+    """Return the refusal of a wish that nobody here fulfils; `field` is where it was said."""
+    sentence = NOT_OFFERED[name]
+    return Problem(Code.INVALID_INPUT, f"{sentence[0].upper()}{sentence[1:]}.", field=field or name)
+
+
+def idle_headers(headers: RawHeaders) -> tuple[str, ...]:
+    """Return warnings about wishes in headers of a call that takes none."""
+    return tuple(f"{_shown(name)} has no effect on this call" for name in HEADERS if name in headers)
 
 
 Reading = Callable[[Any, str], Any]

@@ -123,7 +123,7 @@ class Desk:
         context = self.door.context(caller, x, NAME, raw)
         if request.webhook_url is not None:
             context = replace(context, webhook=self.door.webhook(request.webhook_url, "webhook_url"))
-        context = replace(context, warnings=warnings)
+        context = replace(context, warnings=context.warnings + warnings)
         direct = inline or context.data_class is DataClass.PHI
         return Ask(
             generation=Generation(operation, card.id, fields), context=context, key=caller.key, org=caller.org,

@@ -5,15 +5,9 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from calotype.dialects.effort import NOT_OFFERED, not_offered
 from calotype.kernel.errors import Code, Problem
 
-REFUSED = {
-    "guardrails": "guardrails are not offered by this server; nothing was checked, so nothing was sent",
-    "prompt_id": "stored prompts are not offered by this server; send the prompt itself",
-    "prompt_version": "stored prompts are not offered by this server; send the prompt itself",
-    "prompt_variables": "stored prompts are not offered by this server; send the prompt itself",
-}
-"""Fields whose silent loss would do something else than was meant."""
 IDLE = {"load_balance": "load_balance has no effect: routes are ordered by their price"}
 
 Side = Annotated[int, Meta(ge=256, le=2048)]
@@ -70,9 +64,9 @@ def read(body: dict[str, Any], kind: type[Request]) -> tuple[Request, dict[str, 
 
     """
     given = {name: value for name, value in body.items() if value is not None}
-    for name, sentence in REFUSED.items():
+    for name in NOT_OFFERED:
         if given.get(name):
-            raise Problem(Code.INVALID_INPUT, f"{sentence[0].upper()}{sentence[1:]}.", field=name)
+            raise not_offered(name)
     warnings = tuple(sentence for name, sentence in IDLE.items() if given.pop(name, None))
     if isinstance(given.get("duration"), int) and not isinstance(given["duration"], bool):
         given["duration"] = str(given["duration"])
@@ -89,7 +83,7 @@ def read(body: dict[str, Any], kind: type[Request]) -> tuple[Request, dict[str, 
         field = path.rstrip("`").lstrip(".").partition("[")[0] or None
         accepted = _accepted(kind, field) if field else ""
         raise Problem(Code.INVALID_INPUT, f"{field}: {sentence[:200]}{accepted}.", field=field) from None
-    rest = {name: value for name, value in given.items() if name not in known and name not in REFUSED}
+    rest = {name: value for name, value in given.items() if name not in known and name not in NOT_OFFERED}
     return request, rest, warnings
 
 

@@ -5,6 +5,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from calotype.dialects.effort import FIELDS as EFFORT_FIELDS
+from calotype.dialects.effort import effort_of
 from calotype.dialects.headers import stamp_headers, stamp_of, warning_headers
 from calotype.dialects.image.answers import JSON, error_of, rate_headers, success, usd_number
 from calotype.dialects.image.desk import RATE, Desk, ImageExchange
@@ -27,18 +29,19 @@ async def generate(desk: Desk, x: ImageExchange) -> None:
     caller = await desk.enter(x)
     raw, body = await desk.body(x)
     request, rest, warnings = read(body, SimpleFilmRequest)
-    effort = desk.effort(x.headers, request)
+    effort = effort_of(x.headers, {name: getattr(request, name) for name in EFFORT_FIELDS})
     model = DEFAULTS["video"] if request.model is None else request.model
     if request.image_url is not None:
         model = FROM_PICTURE.get(model, model)
     card = desk.catalog.find(model)
     fields, changed = fitted(card, "video", to_model(request, rest), strict=request.strict)
     operation = Operation.TEXT_TO_VIDEO if request.image_url is None else Operation.IMAGE_TO_VIDEO
-    for name in ("fallback", "timeout"):
-        if getattr(request, name) is not None:
+    idle = {"fallback": effort.fallback, "timeout": effort.timeout_ms, "X-Cache-TTL": effort.cache_ttl_s}
+    for name, wished in idle.items():
+        if wished:
             warnings += (f"{name} has no effect on films, which are made in the background",)
     ask = desk.ask(x, caller, raw, request, card, operation, fields, warnings + changed, at_once=False, inline=False)
-    ask = msgspec.structs.replace(ask, known_fields=FIELDS, rounds=effort.rounds if request.retries else None)
+    ask = msgspec.structs.replace(ask, known_fields=FIELDS, rounds=effort.rounds)
     ticket = await desk.engine.accept(ask)
     delivered = False
     try:

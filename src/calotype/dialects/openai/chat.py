@@ -10,8 +10,9 @@ from calotype.dialects.door import Exchange
 from calotype.dialects.openai.chat_words import ChatWords, completion, turn_headers
 from calotype.dialects.openai.desk import Desk
 from calotype.dialects.openai.forms import json_body
-from calotype.dialects.openai.options import Options, split
-from calotype.dialects.openai.runs import answer_job, stream_job
+from calotype.dialects.openai.options import TriedOptions, split
+from calotype.dialects.openai.runs import Answer, answer_tried, stream_tried
+from calotype.dialects.openai.tries import effort_in, turns
 from calotype.jobs.types import JobView
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import Operation
@@ -42,7 +43,7 @@ class StreamOptions(Struct, forbid_unknown_fields=True):
     include_obfuscation: bool = False
 
 
-class ChatOptions(Options):
+class ChatOptions(TriedOptions):
     """The fields of a chat request that steer the answer and not the model."""
 
     stream: bool | None = None
@@ -76,18 +77,22 @@ async def create_completion(desk: Desk, x: Exchange) -> None:
     options, given = split(body, ChatOptions, FIELDS)
     if options.stream_options is not None and not options.stream:
         raise Problem(Code.INVALID_INPUT, "stream_options takes stream: true beside it.", field="stream_options")
+    effort = effort_in(x, body, options)
     fields = fitted(desk.catalog.get(options.model), given)
     # the answer is written in the job's result or, of a PHI request, answered directly and nowhere written
-    ask = desk.ask(x, caller, raw, options, Operation.CHAT, fields, FIELDS, wants={"inline": True})
+    ask = desk.ask(
+        x, caller, raw, options, Operation.CHAT, fields, FIELDS, wants={"inline": True}, effort=effort
+    )  # fmt: skip
+    asks = turns(desk, ask, effort, lambda card: (Operation.CHAT, fitted(card, given)))
     if options.stream:
         counted = options.stream_options is not None and options.stream_options.include_usage
-        await stream_job(desk, x, ask, partial(ChatWords, catalog=desk.catalog, counted=counted))
+        await stream_tried(desk, x, asks, effort, partial(ChatWords, catalog=desk.catalog, counted=counted))
     else:
-        await answer_job(desk, x, ask, partial(_tell, desk, x))
+        await answer_tried(desk, x, asks, effort, partial(_told, desk))
 
 
-async def _tell(desk: Desk, x: Exchange, view: JobView) -> bool:
-    return await x.answer(200, turn_headers(view, desk.catalog), completion(view))
+async def _told(desk: Desk, view: JobView) -> Answer:
+    return turn_headers(view, desk.catalog), completion(view)
 
 
 def fitted(card: Card | None, given: dict[str, Any]) -> dict[str, Any]:

@@ -9,10 +9,13 @@ import msgspec
 
 from calotype.catalog import Catalog
 from calotype.dialects.addresses import Addresses
+from calotype.dialects.attempts import Attempts
 from calotype.dialects.door import Caller, Door, Exchange
+from calotype.dialects.effort import Effort, idle_headers
 from calotype.dialects.openai.options import Options
 from calotype.jobs.engine import Engine
 from calotype.jobs.intake import Ask
+from calotype.kernel.clock import Clock
 from calotype.kernel.generation import Generation, Operation
 from calotype.media.signing import Signer
 from calotype.media.store import Store
@@ -33,6 +36,7 @@ class Desk(Addresses):
         engine: Engine,
         catalog: Catalog,
         available: Container[str],
+        clock: Clock,
         signer: Signer,
         store: Store,
         uploads: Uploads,
@@ -46,6 +50,7 @@ class Desk(Addresses):
         self.available = available
         self.store = store
         self.uploads = uploads
+        self.attempts = Attempts(engine, clock)
         self.stills = asyncio.Semaphore(STILLS_AT_ONCE)
         self.started_at = int(time.time())
 
@@ -62,8 +67,11 @@ class Desk(Addresses):
         at_once: bool = True,
         wants: dict[str, Any] | None = None,
         warnings: tuple[str, ...] = (),
+        effort: Effort | None = None,
     ) -> Ask:
         """Return what the engine takes; `raw` is the body by which the request is known when it comes again.
+
+        `effort` is how hard it is tried, for calls that take such wishes.
 
         Raises:
             Problem: `invalid_input` for a header, and for a webhook that may not be called.
@@ -71,6 +79,8 @@ class Desk(Addresses):
         """
         context = self.door.context(caller, x, NAME, raw)
         changes: dict[str, Any] = {}
+        if effort is None:
+            warnings += idle_headers(x.headers)
         if warnings:
             changes["warnings"] = context.warnings + warnings
         if options.allow_preview:

@@ -12,8 +12,9 @@ from calotype.dialects.door import Exchange
 from calotype.dialects.openai.answers import job_headers, kept_once
 from calotype.dialects.openai.desk import Desk
 from calotype.dialects.openai.forms import json_body
-from calotype.dialects.openai.options import Options, split
-from calotype.dialects.openai.runs import answer_job
+from calotype.dialects.openai.options import TriedOptions, split
+from calotype.dialects.openai.runs import Answer, answer_tried
+from calotype.dialects.openai.tries import effort_in, turns
 from calotype.jobs.types import JobView
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import Operation
@@ -22,7 +23,7 @@ FIELDS = frozenset({"input", "dimensions"})
 _encode = msgspec.json.Encoder().encode
 
 
-class EmbeddingOptions(Options):
+class EmbeddingOptions(TriedOptions):
     """The fields of a request for vectors that steer the answer."""
 
     encoding_format: Literal["float", "base64"] | None = None
@@ -44,12 +45,16 @@ async def create_embeddings(desk: Desk, x: Exchange) -> None:
     if isinstance(given, list) and any(isinstance(one, int | list) for one in given):
         sentence = "input is a text or a list of texts; numbers of tokens are not taken, for models count differently."
         raise Problem(Code.INVALID_INPUT, sentence, field="input")
-    ask = desk.ask(x, caller, raw, options, Operation.EMBEDDINGS, fields, FIELDS, wants={"inline": True})
-    await answer_job(desk, x, ask, partial(_tell, x, as_text=options.encoding_format == "base64"))
+    effort = effort_in(x, body, options)
+    ask = desk.ask(
+        x, caller, raw, options, Operation.EMBEDDINGS, fields, FIELDS, wants={"inline": True}, effort=effort
+    )  # fmt: skip
+    asks = turns(desk, ask, effort, lambda _: (Operation.EMBEDDINGS, fields))
+    await answer_tried(desk, x, asks, effort, partial(_told, as_text=options.encoding_format == "base64"))
 
 
-async def _tell(x: Exchange, view: JobView, *, as_text: bool) -> bool:
-    return await x.answer(200, job_headers(view), encode(view, as_text=as_text))
+async def _told(view: JobView, *, as_text: bool) -> Answer:
+    return job_headers(view), encode(view, as_text=as_text)
 
 
 def encode(view: JobView, *, as_text: bool) -> bytes:

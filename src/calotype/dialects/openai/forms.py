@@ -17,7 +17,8 @@ MAX_FILES = 17
 FORMS = (b"multipart/", b"application/x-www-form")
 TYPES = {
     "seed": "integer", "fps": "integer", "n": "integer", "output_compression": "integer", "partial_images": "integer",
-    "temperature": "number", "speed": "number", "stream": "boolean", "allow_preview": "boolean",
+    "retries": "integer", "timeout": "integer", "temperature": "number", "speed": "number", "stream": "boolean",
+    "allow_preview": "boolean",
 }  # fmt: skip
 """What the texts of a form mean where the model's schema does not say."""
 _NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?\Z")

@@ -5,12 +5,14 @@ from typing import Any
 
 from calotype.catalog import Card
 from calotype.dialects.door import Caller, Exchange
+from calotype.dialects.effort import Effort
 from calotype.dialects.openai.desk import Desk
 from calotype.dialects.openai.forms import any_body, json_body
 from calotype.dialects.openai.image_words import PictureWords
 from calotype.dialects.openai.images import FIELDS, ImageOptions, encode, wants_of
 from calotype.dialects.openai.options import split
-from calotype.dialects.openai.runs import answer_job, stream_job
+from calotype.dialects.openai.runs import Answer, answer_tried, stream_tried
+from calotype.dialects.openai.tries import Fitted, effort_in, turns
 from calotype.jobs.types import JobView
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import Operation
@@ -25,7 +27,8 @@ async def create_image(desk: Desk, x: Exchange) -> None:
     caller = await desk.door.enter(x)
     raw, body = await json_body(desk, x)
     options, fields = split(body, ImageOptions, FIELDS)
-    await _made(desk, x, caller, raw, options, Operation.TEXT_TO_IMAGE, fields)
+    effort = effort_in(x, body, options)
+    await _made(desk, x, caller, raw, options, effort, lambda _: (Operation.TEXT_TO_IMAGE, fields))
 
 
 async def create_edit(desk: Desk, x: Exchange) -> None:
@@ -33,32 +36,35 @@ async def create_edit(desk: Desk, x: Exchange) -> None:
     caller = await desk.door.enter(x)
     raw, body = await any_body(desk, x, caller.org.id)
     options, fields = split(body, ImageOptions, EDIT_FIELDS)
-    card = desk.catalog.get(options.model)
-    fields = with_pictures(card, fields)
-    operation = FROM_PICTURES[0]
-    if card is not None:
-        operation = next((one for one in FROM_PICTURES if one in card.operations), operation)
-    await _made(desk, x, caller, raw, options, operation, fields)
+    effort = effort_in(x, body, options)
+    await _made(desk, x, caller, raw, options, effort, lambda card: (_verb(card), with_pictures(card, fields)))
 
 
 async def _made(
-    desk: Desk, x: Exchange, caller: Caller, raw: bytes, options: ImageOptions, operation: Operation,
-    fields: dict[str, Any],
-) -> None:  # fmt: skip
+    desk: Desk, x: Exchange, caller: Caller, raw: bytes, options: ImageOptions, effort: Effort, fitted: Fitted
+) -> None:
+    operation, fields = fitted(desk.catalog.get(options.model))
     idle = ("partial_images has no effect without stream",) if options.partial_images and not options.stream else ()
     ask = desk.ask(
-        x, caller, raw, options, operation, fields, EDIT_FIELDS, wants=wants_of(options), warnings=idle
+        x, caller, raw, options, operation, fields, EDIT_FIELDS, wants=wants_of(options), warnings=idle, effort=effort
     )  # fmt: skip
+    asks = turns(desk, ask, effort, fitted)
     if options.stream:
         kind = "image_generation" if operation is Operation.TEXT_TO_IMAGE else "image_edit"
         wanted = options.partial_images or 0
-        await stream_job(desk, x, ask, partial(PictureWords, desk=desk, x=x, kind=kind, wanted=wanted))
+        await stream_tried(desk, x, asks, effort, partial(PictureWords, desk=desk, x=x, kind=kind, wanted=wanted))
     else:
-        await answer_job(desk, x, ask, partial(_tell, desk, x))
+        await answer_tried(desk, x, asks, effort, partial(_told, desk, x))
 
 
-async def _tell(desk: Desk, x: Exchange, view: JobView) -> bool:
-    return await x.answer(200, *await encode(view, desk.url_of(x), desk.store))
+async def _told(desk: Desk, x: Exchange, view: JobView) -> Answer:
+    return await encode(view, desk.url_of(x), desk.store)
+
+
+def _verb(card: Card | None) -> Operation:
+    """Return what a model may do with the picture of an edit."""
+    able = () if card is None else card.operations
+    return next((one for one in FROM_PICTURES if one in able), FROM_PICTURES[0])
 
 
 def with_pictures(card: Card | None, fields: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from calotype.dialects.headers import Headers
 from calotype.dialects.openai.answers import job_headers, kept_once
-from calotype.dialects.openai.options import Options
+from calotype.dialects.openai.options import TriedOptions
 from calotype.jobs.types import InlineOutput, JobView
 from calotype.kernel.errors import Code, Problem
 from calotype.media.artifacts import Artifact
@@ -25,7 +25,7 @@ FIELDS = frozenset(
 """Fields with a meaning in this dialect; the model's card decides which of them it takes."""
 
 
-class ImageOptions(Options):
+class ImageOptions(TriedOptions):
     """The fields of an image request that steer the answer and not the picture."""
 
     response_format: Literal["url", "b64_json"] | None = None

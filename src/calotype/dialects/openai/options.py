@@ -18,6 +18,14 @@ class Options(Struct):
     allow_preview: bool | None = None
 
 
+class TriedOptions(Options):
+    """What a request may say that is tried as hard as its caller wishes; each field has a header too."""
+
+    fallback: list[str] | str | None = None
+    retries: int | None = None
+    timeout: int | None = None
+
+
 Own = TypeVar("Own", bound=Options)
 
 

@@ -4,14 +4,14 @@ Of a stream nothing is sent before the work has shown something, so that a failu
 failure after that is an event with OpenAI's error object. Who hangs up does not stop the job.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol
 
-import msgspec
-
 from calotype.dialects.door import Exchange, is_gone
+from calotype.dialects.effort import Effort
 from calotype.dialects.headers import Headers
+from calotype.dialects.kept import cache_header
 from calotype.dialects.listening import heard
 from calotype.dialects.openai.answers import error_object, failure_answer, job_headers
 from calotype.dialects.openai.desk import Desk
@@ -24,6 +24,8 @@ from calotype.kernel.outcome import Delta
 
 Event = tuple[str, dict[str, Any]]
 """An event's name, often none, and its body."""
+Answer = tuple[Headers, bytes]
+"""The headers and the body of a whole answer."""
 
 
 class Words(Protocol):
@@ -62,22 +64,47 @@ async def answer_job(desk: Desk, x: Exchange, ask: Ask, tell: Callable[[JobView]
         desk.engine.answered(ticket, delivered=delivered)
 
 
+async def answer_tried(
+    desk: Desk, x: Exchange, asks: Sequence[Ask], effort: Effort, told: Callable[[JobView], Awaitable[Answer]]
+) -> None:
+    """Run requests in turn, as hard as their caller wishes; `told` encodes a success."""
+    tried = await desk.attempts.run(asks, effort)
+    delivered = False
+    try:
+        if tried.view.state is JobState.SUCCEEDED:
+            headers, body = await told(tried.view)
+            delivered = await x.answer(200, [*headers, *cache_header(effort, kept=tried.kept)], body)
+        else:
+            delivered = await x.answer(*failure_answer(tried.view))
+    finally:
+        if tried.ticket is not None:
+            desk.engine.answered(tried.ticket, delivered=delivered)
+
+
 async def stream_job(desk: Desk, x: Exchange, ask: Ask, words_of: Callable[[JobView], Words]) -> None:
     """Run a request and send what it shows of itself as events."""
-    ticket = await desk.engine.accept(msgspec.structs.replace(ask, listen=True))
-    words = words_of(JobView(ticket.job))
+    await stream_tried(desk, x, [ask], Effort(), words_of)
+
+
+async def stream_tried(
+    desk: Desk, x: Exchange, asks: Sequence[Ask], effort: Effort, words_of: Callable[[JobView], Words]
+) -> None:
+    """Run requests in turn until one of them shows something of itself, and send that as events."""
+    begun = await desk.attempts.begin(asks, effort)
+    start = JobView(begun.job)
+    words = words_of(start)
     stream = EventStream(x)
     delivered = False
     try:
-        async with aclosing(heard(desk.engine.follow(ticket), stream.gone, KEEP_ALIVE_S)) as items:
+        async with aclosing(heard(begun.items(), stream.gone, KEEP_ALIVE_S)) as items:
             async for item in items:
                 if isinstance(item, JobView):
                     delivered = await _end(x, stream, words, item)
                 elif item is None:
-                    await _open(stream, words, JobView(ticket.job))
+                    await _open(stream, words, start)
                     await stream.keep_alive()
                 elif events := words.piece(item):
-                    await _open(stream, words, JobView(ticket.job))
+                    await _open(stream, words, start)
                     await _send(stream, events)
     except Problem as problem:
         if not stream.opened:
@@ -86,7 +113,7 @@ async def stream_job(desk: Desk, x: Exchange, ask: Ask, words_of: Callable[[JobV
         await stream.close()
     finally:
         stream.leave()
-        desk.engine.answered(ticket, delivered=delivered)
+        desk.engine.answered(begun.ticket, delivered=delivered)
 
 
 async def _end(x: Exchange, stream: EventStream, words: Words, view: JobView) -> bool:

@@ -16,7 +16,7 @@ from calotype.catalog import Catalog
 from calotype.catalog.synced import pricing_of
 from calotype.catalog.templates import Templates
 from calotype.db import Database, Sql, Store
-from calotype.db.migrate import upgrade
+from calotype.db.schema import bring_up
 from calotype.desks import content_desk, fal_desk, image_desk, jobs_desk, openai_desk
 from calotype.dialects.content import ContentDialect
 from calotype.dialects.content import hooks as content_hooks
@@ -214,7 +214,7 @@ class App:
 
         """
         self._take_lock()
-        await asyncio.to_thread(upgrade, self.settings.database)
+        await asyncio.to_thread(bring_up, self.settings.database)
         self.db.start()
         self._started = True
         await self.accounts.start()
@@ -256,7 +256,7 @@ class App:
 
     async def open(self) -> None:
         """Open only the database, for commands that run beside a server."""
-        await asyncio.to_thread(upgrade, self.settings.database)
+        await asyncio.to_thread(bring_up, self.settings.database)
         self.db.start()
         await self.accounts.start()
 

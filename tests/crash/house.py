@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 
 from calotype.db import Sql, Tx
-from calotype.db.connection import Connection, open_engine, store_of
+from calotype.db.connection import Connection
 from calotype.media.local import LocalStore
 from calotype.sandbox.upstream import Emulator
 from faults.invariants import broken_rules
@@ -151,7 +151,6 @@ class House:
         self.word = f"fern-{os.urandom(6).hex()}"
         self._nursery = nursery
         self._servers: list[Server] = []
-        self._engine = open_engine(url)
         self._connection: Connection | None = None
 
     async def start(self, point: str = "", *, data: str = "data", env: dict[str, str] | None = None) -> Server:
@@ -184,7 +183,6 @@ class House:
             server.kill()
         if self._connection is not None:
             self._connection.close()
-        self._engine.dispose()
 
     def forget_connection(self) -> None:
         """Look through a new connection from now on."""
@@ -195,7 +193,7 @@ class House:
 
     def tx(self) -> Tx:
         if self._connection is None:
-            self._connection = Connection(self._engine, store_of(self.url), read_only=True)
+            self._connection = Connection(self.url, read_only=True)
         return self._connection.reading()
 
     def jobs(self) -> list[tuple[Any, ...]]:

@@ -8,7 +8,7 @@ import pytest
 from moves import Hold, Settle, together
 
 from calotype.db import Database, Sql, Store
-from calotype.db.connection import Connection, open_engine, store_of
+from calotype.db.connection import Connection
 from calotype.kernel.ids import OrgId
 from calotype.ledger import verify as module
 from calotype.ledger.ledger import Ledger
@@ -87,8 +87,7 @@ TAMPERINGS: tuple[tuple[str, tuple[str, ...]], ...] = (
 @contextmanager
 def owner(url: str) -> Iterator[Connection]:
     """Connect as somebody who owns the database: without triggers, foreign keys and checks."""
-    engine = open_engine(url)
-    connection = Connection(engine, store_of(url))
+    connection = Connection(url)
     if connection.store is Store.SQLITE:
         unguarded = [
             f"DROP TRIGGER {table}_no_{verb}" for table in ("journal", "entry") for verb in ("update", "delete")
@@ -105,7 +104,6 @@ def owner(url: str) -> Iterator[Connection]:
         yield connection
     finally:
         connection.close()
-        engine.dispose()
 
 
 def found_after(connection: Connection, statements: tuple[str, ...]) -> tuple[Difference, ...]:

@@ -5,8 +5,8 @@ import pytest
 from calotype.kernel.clock import ManualClock
 from calotype.media import sweep as sweep_module
 from calotype.media.artifacts import Artifact, as_params, from_row
+from calotype.media.statements import ARTIFACTS_OF_JOBS, INSERT_ARTIFACT
 from calotype.media.sweep import TEMP_AGE_MS, sweep
-from calotype.media.tables import ARTIFACTS_OF_JOBS, INSERT_ARTIFACT
 
 NOW = 1_800_000_000_000
 

@@ -10,7 +10,7 @@ from calotype.cli.ca import ca
 from calotype.cli.credits import credits_
 from calotype.cli.demo import demo
 from calotype.cli.doctor import doctor
-from calotype.cli.errors import EXPECTED, sentence
+from calotype.cli.errors import is_expected, sentence
 from calotype.cli.generate import generate
 from calotype.cli.jobs import jobs
 from calotype.cli.keys import keys
@@ -87,7 +87,9 @@ def main() -> None:
     configure_logs("warning", "auto")
     try:
         program(prog_name="calotype")
-    except EXPECTED as error:
+    except Exception as error:
+        if not is_expected(error):
+            raise
         say(f"calotype: {sentence(error)}")
         sys.exit(error.exit_code if isinstance(error, Failure) else 1)
     except KeyboardInterrupt:

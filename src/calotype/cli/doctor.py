@@ -23,7 +23,7 @@ from calotype.cli.options import DataDir, Json, settings_for
 from calotype.cli.terminal import answer, table
 from calotype.cli.workers import worker_checks
 from calotype.db import Store, migrate
-from calotype.db.connection import open_engine, store_of
+from calotype.db.connection import open_driver, store_of
 from calotype.media.backends import open_store
 from calotype.media.store import StoreError
 from calotype.providers.available import MODELS_FOLDER, Available
@@ -142,12 +142,7 @@ def _database(settings: Settings) -> tuple[bool, str]:
     store = store_of(settings.database)
     found, needed = migrate.current(settings.database), migrate.head()
     if store is Store.POSTGRES:
-        engine = open_engine(settings.database)
-        try:
-            with engine.connect():
-                pass
-        finally:
-            engine.dispose()
+        open_driver(settings.database).close()
     if found is None:
         return True, f"{store.value}: empty, the first start creates {needed}"
     if found != needed:

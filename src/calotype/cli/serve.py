@@ -145,11 +145,14 @@ def _stop_on_signals(listener: uvicorn.Server, data_dir: Path) -> None:
 
 
 async def _greet(app: App, url: str) -> None:
-    say(f"Calotype listens on {url}")
+    lines = [f"Calotype listens on {url}"]
     if app.settings.public_url:
-        say(f"Its public address is {app.settings.public_url}")
+        lines.append(f"Its public address is {app.settings.public_url}")
     if not await app.accounts.list_keys():
-        say(f"There is no API key yet. Make one: calotype keys create --name me --data-dir {app.settings.data_dir}")
+        lines.append(
+            f"There is no API key yet. Make one: calotype keys create --name me --data-dir {app.settings.data_dir}"
+        )
+    say("\n".join(lines))
 
 
 def _url(listening: socket.socket, scheme: str) -> str:

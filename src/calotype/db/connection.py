@@ -2,13 +2,8 @@
 
 import sqlite3
 from enum import Enum, auto
-from typing import Any, cast
-
-import psycopg
-from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
+from pathlib import Path
+from typing import Any
 
 from calotype.db.sql import Store
 from calotype.db.tx import Tx
@@ -38,15 +33,8 @@ _END_LOST = (
     " WHERE m.writer = %s AND a.pid <> pg_backend_pid()"
 )
 
-_POSTGRES_TIMEOUTS = {
-    "connect_timeout": 10,
-    "keepalives_idle": 15,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-}
-"""A server that vanished without a word is noticed within half a minute; the URL may say otherwise."""
-
+_LOCKED = "55P03"
+WRITE_AS = "use sqlite:///path or postgresql://host/name"
 IDLE_S = 20.0
 """A process that was paused in the middle of a batch loses it after this long, and with it the rows it locked."""
 
@@ -54,10 +42,20 @@ _SQLITE_AGAIN = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_BUSY_SNAPSHOT", "SQLITE
 _SQLITE_FULL = {"SQLITE_FULL", "SQLITE_READONLY", "SQLITE_NOMEM", "SQLITE_CANTOPEN"}
 
 
+_PRAGMAS = (
+    "busy_timeout=10000",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "wal_autocheckpoint=4000",
+    "recursive_triggers=ON",  # REPLACE deletes rows: the ledger's triggers must see it
+)
+
+
 def fault_of(error: BaseException) -> Fault:
-    """Classify an error raised by a statement, BEGIN or COMMIT."""
-    if isinstance(error, DBAPIError) and error.orig is not None:
-        error = error.orig
+    """Classify an error raised by a statement, BEGIN or COMMIT; SQLAlchemy's carry the driver's own in `orig`."""
+    inner = getattr(error, "orig", None)
+    if isinstance(inner, BaseException):
+        error = inner
     if isinstance(error, sqlite3.Error):
         name = getattr(error, "sqlite_errorname", "") or ""
         if name in _SQLITE_AGAIN:
@@ -65,9 +63,11 @@ def fault_of(error: BaseException) -> Fault:
         if name in _SQLITE_FULL or name.startswith("SQLITE_IOERR"):
             return Fault.FULL
         return Fault.OTHER
-    if isinstance(error, psycopg.Error):
-        state = error.sqlstate or ""
-        if state in ("40001", "40P01", "55P03"):
+    if is_postgres(error):
+        import psycopg  # noqa: PLC0415  (loaded already, as the error shows)
+
+        state = getattr(error, "sqlstate", None) or ""
+        if state in ("40001", "40P01", _LOCKED):
             return Fault.AGAIN
         if state.startswith("53"):  # insufficient resources: disk full, out of memory, too many connections
             return Fault.FULL if state == "53100" else Fault.LOST
@@ -77,6 +77,11 @@ def fault_of(error: BaseException) -> Fault:
     return Fault.OTHER
 
 
+def is_postgres(error: BaseException) -> bool:
+    """Say whether an error is psycopg's, without loading psycopg where nothing else did."""
+    return hasattr(error, "sqlstate")
+
+
 def store_of(url: str) -> Store:
     """Say which store a database URL names.
 
@@ -84,56 +89,53 @@ def store_of(url: str) -> Store:
         ValueError: neither SQLite nor PostgreSQL.
 
     """
-    name = make_url(url).get_backend_name()
-    if name == "sqlite":
+    scheme, colon, _ = url.partition("://")
+    name = scheme.partition("+")[0]
+    if colon and name == "sqlite":
         return Store.SQLITE
-    if name in ("postgresql", "postgres"):
+    if colon and name in ("postgresql", "postgres"):
         return Store.POSTGRES
-    raise ValueError(f"unsupported database {name!r}: use sqlite:///path or postgresql://host/name")
+    raise ValueError(f"unsupported database {name if colon else ''!r}: {WRITE_AS}")
 
 
-def open_engine(url: str) -> Engine:
-    """Return a SQLAlchemy engine that opens plain autocommit connections; transactions are begun explicitly."""
-    parsed = make_url(url)
+def file_of(url: str) -> Path | None:
+    """Return the file of an SQLite URL: `sqlite:///relative` or `sqlite:////absolute`; None where it names none."""
+    if store_of(url) is not Store.SQLITE:
+        return None
+    name = url.partition("://")[2].partition("?")[0].removeprefix("/")
+    return Path(name) if name else None
+
+
+def open_driver(url: str) -> Any:
+    """Return a new connection of the store's own driver, in autocommit: transactions are begun explicitly.
+
+    Neither driver is loaded before a database of its kind is opened.
+    """
     if store_of(url) is Store.POSTGRES:
-        parsed = parsed.set(drivername="postgresql+psycopg")
-        args = {name: value for name, value in _POSTGRES_TIMEOUTS.items() if name not in parsed.query}
-        return create_engine(parsed, isolation_level="AUTOCOMMIT", poolclass=NullPool, connect_args=args)
-    engine = create_engine(
-        parsed,
-        isolation_level="AUTOCOMMIT",
-        poolclass=NullPool,
-        connect_args={"timeout": 10.0, "check_same_thread": False, "cached_statements": 512},
+        from calotype.db.postgres import open_postgres  # noqa: PLC0415  (7 MiB that SQLite never needs)
+
+        return open_postgres(url)
+    connection = sqlite3.connect(
+        file_of(url) or ":memory:", timeout=10.0, isolation_level=None, check_same_thread=False, cached_statements=512
     )
-
-    @event.listens_for(engine, "connect")
-    def _pragmas(connection: sqlite3.Connection, _record: object) -> None:
-        cursor = connection.cursor()
-        for pragma in (
-            "busy_timeout=10000",
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "wal_autocheckpoint=4000",
-            "recursive_triggers=ON",  # REPLACE deletes rows: the ledger's triggers must see it
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    return engine
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}").close()
+    return connection
 
 
 class Connection:
     """A connection with explicit transactions, owned by one thread."""
 
-    def __init__(self, engine: Engine, store: Store, *, read_only: bool = False, idle_s: float = IDLE_S) -> None:
-        self.store = store
-        self._raw = engine.raw_connection()
-        self._dbapi = cast("Any", self._raw.dbapi_connection)
+    def __init__(self, url: str, *, read_only: bool = False, idle_s: float = IDLE_S) -> None:
+        self.store = store_of(url)
+        self._dbapi = open_driver(url)
         self._cursor = self._dbapi.cursor()
         if read_only:
-            statement = "PRAGMA query_only=ON" if store is Store.SQLITE else "SET default_transaction_read_only = on"
+            statement = (
+                "PRAGMA query_only=ON" if self.store is Store.SQLITE else "SET default_transaction_read_only = on"
+            )
             self._cursor.execute(statement)
-        elif store is Store.POSTGRES:
+        elif self.store is Store.POSTGRES:
             self._cursor.execute(f"SET idle_in_transaction_session_timeout = {round(idle_s * 1000)}")
 
     def begin(self) -> Tx:
@@ -156,7 +158,7 @@ class Connection:
         """Whether the transaction that was begun still exists and can be committed."""
         if self.store is Store.SQLITE:
             return bool(self._dbapi.in_transaction)
-        return bool(self._dbapi.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS)
+        return bool(self._dbapi.info.transaction_status.name == "INTRANS")
 
     def open_mark(self, writer: str, now_ms: int) -> None:
         """Give the writer its row, and remove those of writers long gone."""
@@ -181,8 +183,9 @@ class Connection:
             row = self._cursor.execute(
                 "SELECT batch FROM write_mark WHERE writer = %s FOR UPDATE", (writer,)
             ).fetchone()
-        except psycopg.errors.LockNotAvailable:
-            self._cursor.execute(_END_LOST, (writer,))
+        except Exception as error:
+            if getattr(error, "sqlstate", None) == _LOCKED:
+                self._cursor.execute(_END_LOST, (writer,))
             raise
         self._cursor.execute("RESET lock_timeout")
         return 0 if row is None else int(row[0])
@@ -196,9 +199,9 @@ class Connection:
         if self.store is Store.SQLITE:
             if self._dbapi.in_transaction:
                 self._cursor.execute("ROLLBACK")
-        elif not self._dbapi.closed and self._dbapi.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+        elif not self._dbapi.closed and self._dbapi.info.transaction_status.name != "IDLE":
             self._cursor.execute("ROLLBACK")
 
     def close(self) -> None:
         """Give the connection back to the operating system."""
-        self._raw.invalidate()
+        self._dbapi.close()

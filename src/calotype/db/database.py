@@ -5,12 +5,9 @@ import contextlib
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy.engine import make_url
-
-from calotype.db.connection import IDLE_S, Connection, Fault, fault_of, open_engine, store_of
+from calotype.db.connection import IDLE_S, Connection, Fault, fault_of, file_of, store_of
 from calotype.db.sql import Store
 from calotype.db.tx import Tx
 from calotype.db.writer import MAX_BATCH, MAX_WAITING, PATIENCE_S, Command, Writer
@@ -36,11 +33,10 @@ class Database:
     ) -> None:
         self.url = url
         self.store: Store = store_of(url)
-        if self.store is Store.SQLITE and (path := make_url(url).database):
-            Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._engine = open_engine(url)
+        if (file := file_of(url)) is not None:
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.writer = Writer(
-            lambda: Connection(self._engine, self.store, idle_s=idle_s),
+            lambda: Connection(url, idle_s=idle_s),
             max_batch=max_batch,
             max_waiting=max_waiting,
             patience_s=patience_s,
@@ -105,7 +101,7 @@ class Database:
     def _reader(self) -> Connection:
         connection: Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = Connection(self._engine, self.store, read_only=True)
+            connection = self._local.connection = Connection(self.url, read_only=True)
             self._open.append(connection)
         return connection
 
@@ -124,4 +120,3 @@ class Database:
         for connection in self._open:
             connection.close()
         self._open.clear()
-        self._engine.dispose()

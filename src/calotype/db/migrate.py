@@ -3,30 +3,25 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
-from calotype.db.connection import Fault, fault_of, open_engine, store_of
+from calotype.db.connection import Fault, fault_of, file_of, store_of
+from calotype.db.engine import open_engine
 from calotype.db.metadata import metadata  # also how a BigInteger is spelled on SQLite
+from calotype.db.schema import SCRIPTS, UnknownRevisionError
 from calotype.db.sql import Store
 
-SCRIPTS = Path(__file__).parent / "migrations"
 WAIT_S = 600.0
 """How long one process waits for another's migration."""
 
 _LOCK = 0x63616C6F74797065
 """PostgreSQL's advisory lock of the migration, "calotype" in ASCII."""
-
-
-class UnknownRevisionError(Exception):
-    """The database was written by a newer version of the server."""
 
 
 def config(connection: Connection | None = None, target_metadata: MetaData = metadata) -> Config:
@@ -53,7 +48,7 @@ def head() -> str:
 
 def current(url: str) -> str | None:
     """Return the revision a database has, or None where nothing was created yet."""
-    if _is_missing_file(url):
+    if (file := file_of(url)) is not None and not file.exists():
         return None
     engine = open_engine(url)
     try:
@@ -78,8 +73,8 @@ def upgrade(url: str) -> None:
         TimeoutError: another process held the lock for ten minutes.
 
     """
-    if _is_missing_file(url) and (path := make_url(url).database):
-        Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if (file := file_of(url)) is not None and not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = open_engine(url)
     try:
         with engine.connect() as connection, _locked(connection, store_of(url)):
@@ -99,13 +94,6 @@ def _revision(connection: Connection) -> str | None:
 
 def _known() -> set[str]:
     return {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}
-
-
-def _is_missing_file(url: str) -> bool:
-    if store_of(url) is not Store.SQLITE:
-        return False
-    path = make_url(url).database
-    return bool(path) and not Path(str(path)).exists()
 
 
 @contextmanager

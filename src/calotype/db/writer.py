@@ -15,10 +15,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol, Self, TypeVar, cast
 
-import psycopg
 import structlog
 
-from calotype.db.connection import Connection, Fault, fault_of
+from calotype.db.connection import Connection, Fault, fault_of, is_postgres
 from calotype.db.sql import Store
 from calotype.db.tx import Tx
 from calotype.kernel import points
@@ -307,8 +306,8 @@ class Writer:
 
 def _is_answer(error: BaseException, fault: Fault) -> bool:
     """Whether the database itself said that COMMIT failed."""
-    if isinstance(error, psycopg.Error):
-        return error.sqlstate is not None and fault is not Fault.LOST
+    if is_postgres(error):
+        return getattr(error, "sqlstate", None) is not None and fault is not Fault.LOST
     return isinstance(error, sqlite3.Error)
 
 

@@ -19,7 +19,7 @@ from calotype.kernel.ids import JobId, OrgId, new_event_id
 from calotype.kernel.job import TERMINAL, JobState, check_move
 from calotype.ledger.book import Book, locks_of
 from calotype.media.artifacts import Artifact, as_params
-from calotype.media.tables import INSERT_ARTIFACT
+from calotype.media.statements import INSERT_ARTIFACT
 
 _LOCK = Sql(
     "SELECT id, state, lease_n, events, webhook_url, dialect, charged_micro FROM job WHERE id {in:ids}"

@@ -7,7 +7,7 @@ from calotype.jobs.store import JOB_COLUMNS, JOB_FROM
 from calotype.jobs.types import JobView, job_from
 from calotype.kernel.ids import JobId
 from calotype.media.artifacts import from_row
-from calotype.media.tables import ARTIFACTS_OF_JOBS
+from calotype.media.statements import ARTIFACTS_OF_JOBS
 
 MAX_IDS = 500
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from calotype.db.tx import Row
 from calotype.http import Blocked, DownloadError, Guard, SpoolSink, download
 from calotype.kernel.outcome import Output
 from calotype.media import base64_text
@@ -14,7 +15,6 @@ from calotype.media.base64_text import Encoded
 from calotype.media.probe import EXTENSIONS, Facts, is_quick, probe
 from calotype.media.store import LARGE_BYTES, Ready, Store, Stored, StoreError, StoreFull
 from calotype.media.strip import strip
-from calotype.media.tables import Row
 
 
 class Artifact(Struct, frozen=True):

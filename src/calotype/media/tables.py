@@ -1,14 +1,11 @@
-"""The tables of media: produced files and uploads, with the statements other packages run in their own transactions.
+"""The tables of media: produced files and uploads.
 
 `acl` says in JSON who may read a file by its URL (`media/acl.py`); without one everybody who has the URL. An
 organisation's `storage_setting` holds for the files of its coming jobs that say nothing else.
 """
 
-from typing import Any
-
 from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text
 
-from calotype.db import ManySql, Sql
 from calotype.db.metadata import metadata
 
 artifact = Table(
@@ -62,21 +59,3 @@ storage_setting = Table(
     Column("acl", Text),
     sqlite_strict=True,
 )
-
-INSERT_ARTIFACT = ManySql("""
-    INSERT INTO artifact (job_id, n, org_id, key, stored, url, content_type, size_bytes, sha256, width, height,
-                          duration_ms, name, created_at_ms, expires_at_ms, acl)
-    VALUES (:job_id, :n, :org_id, :key, :stored, :url, :content_type, :size_bytes, :sha256, :width, :height,
-            :duration_ms, :name, :created_at_ms, :expires_at_ms, :acl)
-    ON CONFLICT (job_id, n) DO NOTHING
-""")
-"""Written by the finishing transaction of a job with `artifacts.as_params`; finishing twice writes once."""
-
-ARTIFACTS_OF_JOBS = Sql("""
-    SELECT job_id, n, key, stored, url, content_type, size_bytes, sha256, width, height, duration_ms, name,
-           expires_at_ms, deleted_at_ms
-    FROM artifact WHERE job_id {in:job_ids} ORDER BY job_id, n
-""")
-"""Rows for `artifacts.from_row`, for one job or many."""
-
-Row = tuple[Any, ...]

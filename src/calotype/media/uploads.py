@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from msgspec import Struct
 
 from calotype.db import Database, Sql, Tx
+from calotype.db.tx import Row
 from calotype.http import SpoolSink
 from calotype.kernel.clock import Clock, SystemClock
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.ids import FileId, new_file_id
 from calotype.media.artifacts import KeepError, keep_gathered
 from calotype.media.store import Store
-from calotype.media.tables import Row
 
 INPUT = "input"
 """The purpose of a file that came inside a request."""

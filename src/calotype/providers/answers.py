@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from calotype.kernel.clock import Clock
 from calotype.kernel.steps import HttpResponse, Steps
@@ -14,6 +14,8 @@ MAX_DETAIL_CHARS = 300
 MAX_READ_CHARS = 4_000
 MAX_RETRY_AFTER_S = 3600.0
 MIN_SECRET_CHARS = 6
+
+_NAME = re.compile(r"(?!\.+\Z)[\w.-]+", re.ASCII)
 
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(https?://)[^/\s@]*@", re.IGNORECASE), r"\1"),
@@ -49,6 +51,11 @@ def retry_after_s(answer: HttpResponse, clock: Clock) -> float | None:
         if seconds is None:
             seconds = _until(value, clock)
     return None if seconds is None else min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
+
+
+def is_name(value: Any, most_chars: int) -> TypeGuard[str]:
+    """Say whether an upstream's id can stand in an address as it is, and leads nowhere else there."""
+    return isinstance(value, str) and len(value) <= most_chars and _NAME.fullmatch(value) is not None
 
 
 def immediately(value: T) -> Steps[T]:

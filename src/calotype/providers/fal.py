@@ -5,7 +5,6 @@ key and no look-up, so a submit whose answer was lost is never sent again. A web
 address that fal can reach; it only brings the next poll forward.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +16,7 @@ from calotype.kernel.clock import Clock, SystemClock
 from calotype.kernel.generation import DataClass, Operation
 from calotype.kernel.outcome import Failed, FailedKind, Outcome, Pending, Succeeded
 from calotype.kernel.steps import FileRef, HttpRequest, HttpResponse, Parallel, Steps, TransportError
-from calotype.providers.answers import immediately, retry_after_s
+from calotype.providers.answers import immediately, is_name, retry_after_s
 from calotype.providers.base import Call, Check, Handle, Idempotency, MediaInputs, PollSchedule, Provider
 from calotype.providers.credentials import mark_of
 from calotype.providers.fal_account import account
@@ -98,14 +97,16 @@ class Fal(Provider):
             fields |= uploaded
         if call.session is not None:
             return (yield from self._frame(call, fields))
-        if call.stream:
-            return (yield from streamed(self._streaming(call, fields), call, self._key))
         started_ms = self._clock.now_ms()
+        if call.stream:
+            request = self._streaming(call, fields)
+            return (yield from streamed(request, call, lambda answer: self._refused(answer, started_ms)))
         answer: HttpResponse = yield self._post(call, fields)
-        if not answer.ok:
-            late = self._clock.now_ms() - started_ms > QUICK_MS
-            return self._timed(failed(REFUSALS, answer, self._key, late=late), answer)
-        return self._accepted(call, answer)
+        return self._accepted(call, answer) if answer.ok else self._refused(answer, started_ms)
+
+    def _refused(self, answer: HttpResponse, started_ms: int) -> Failed:
+        late = self._clock.now_ms() - started_ms > QUICK_MS
+        return self._timed(failed(REFUSALS, answer, self._key, late=late), answer)
 
     def _post(self, call: Call, fields: dict[str, Any]) -> HttpRequest:
         keep = {"expiration_duration_seconds": _keep_s(call)}
@@ -149,7 +150,7 @@ class Fal(Provider):
     def _accepted(self, call: Call, answer: HttpResponse) -> Outcome:
         body = answer.json()
         ident = body.get("request_id") if isinstance(body, dict) else None
-        if not isinstance(ident, str) or not re.fullmatch(r"[\w.-]{1,100}", ident):
+        if not is_name(ident, 100):
             detail = f"HTTP {answer.status} without a request id"
             return Failed(FailedKind.UNKNOWN, "The provider's answer could not be read.", detail=detail)
         parts = call.upstream_model.split("/")

@@ -49,10 +49,12 @@ def prompted(fields: dict[str, Any], *, pictures: bool = False) -> dict[str, Any
     return {**said, "prompt": "\n\n".join([*lines, "Assistant:"])}
 
 
-def answered(outcome: Succeeded, unheard: Sequence[str] = ()) -> Succeeded:
+def answered(outcome: Succeeded, unheard: Sequence[str] = ()) -> Succeeded | Failed:
     """Return any-llm's answer as a conversation's next message; `unheard` are wishes that had no effect."""
     data = outcome.data
-    message: dict[str, Any] = {"role": "assistant", "content": data.get("output") or ""}
+    if not isinstance(data.get("output"), str):
+        return Failed(FailedKind.UPSTREAM, "The provider answered nothing.", cost=outcome.cost)
+    message: dict[str, Any] = {"role": "assistant", "content": data["output"]}
     if reasoning := data.get("reasoning"):
         message["reasoning"] = reasoning
     choice = {"index": 0, "message": message, "finish_reason": "length" if data.get("partial") else "stop"}

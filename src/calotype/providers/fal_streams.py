@@ -1,5 +1,6 @@
 """Direct calls to fal that show pieces of their result as they come (`wire/fal.md §6.2`)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -8,20 +9,21 @@ from calotype.kernel.generation import Operation
 from calotype.kernel.outcome import Delta, Failed, FailedKind, Outcome, Succeeded
 from calotype.kernel.steps import AnswerTooLarge, Emit, HttpRequest, HttpResponse, Listen, MaybeSent, Next, Steps
 from calotype.providers.base import Call
-from calotype.providers.fal_answers import REFUSALS, delivered, failed
+from calotype.providers.fal_answers import delivered
 from calotype.providers.fal_chat import answered, ignored
 
 _BROKE = "The provider's stream broke off."
 
 
-def streamed(request: HttpRequest, call: Call, key: str) -> Steps[Outcome]:
+def streamed(request: HttpRequest, call: Call, refused: Callable[[HttpResponse], Failed]) -> Steps[Outcome]:
     """Send a direct call and show its events; the last one is the whole output.
 
-    A direct call is in no queue: what breaks off cannot be asked for again, and is never sent again.
+    A direct call is in no queue: what breaks off cannot be asked for again, and is never sent again. `refused` reads an
+    answer that is no stream: one that comes late may stand for work that was done.
     """
     answer: HttpResponse = yield Listen(request)
     if not answer.ok:
-        return failed(REFUSALS, answer, key, late=False)
+        return refused(answer)
     if answer.body:
         return _whole(call, answer)
     last: dict[str, Any] | None = None

@@ -1,12 +1,11 @@
 """Videos, music and speech by the Interactions API (`wire/providers.md §3.7, §3.8`)."""
 
-import re
 from typing import Any
 
 from calotype.kernel.generation import DataClass, Operation
 from calotype.kernel.outcome import Cost, Failed, FailedKind, Outcome, Output, Pending, Succeeded
 from calotype.kernel.steps import HttpResponse, Steps
-from calotype.providers.answers import redacted
+from calotype.providers.answers import is_name, redacted
 from calotype.providers.base import Call, Handle
 from calotype.providers.google_content import PICTURE_FIELDS, prose
 from calotype.providers.google_errors import MODERATED, NOTHING, POLICY, ended, finished, unreadable, worth_again
@@ -137,7 +136,7 @@ def read(line: Line, answer: HttpResponse, handle: Handle) -> Outcome:
         return _made(line, body, handle)
     if status in BAD:
         return _failed(line, body, status)
-    if not re.fullmatch(r"[\w.-]{1,400}", ident):
+    if not is_name(ident, 400):
         return unreadable(answer)
     now_ms = line.clock.now_ms()
     began = {"kind": INTERACTION, "id": ident, "since_ms": now_ms, **handle}

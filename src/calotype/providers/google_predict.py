@@ -4,6 +4,7 @@ The Gemini API has switched both families off; the enterprise platform and compa
 of either are read.
 """
 
+import re
 from typing import Any
 
 from calotype.kernel.generation import DataClass
@@ -21,6 +22,8 @@ IMAGEN_RATIOS = ("1:1", "3:4", "4:3", "9:16", "16:9")
 FAST_S = 900
 """How long an operation is asked for at its usual pace (§10.3); later a look a minute is enough."""
 SLOW_POLL_S = 60.0
+MAX_NAME_CHARS = 600
+_OPERATION = re.compile(r"(?:[\w-][\w.:-]*/)+operations/[\w-][\w.-]*", re.ASCII)
 _FIRST = ("image", "image_url", "first_image_url")
 _LAST = ("last_image_url", "end_image_url")
 _REFERENCES = ("reference_image_urls", "reference_images")
@@ -80,7 +83,7 @@ def veo(line: Line, call: Call, target: Target) -> Steps[Outcome]:
         return line.refused(answer, prose(call.input), quiet=call.data_class is DataClass.PHI)
     body = answer.json()
     name = word(table(body).get("name"))
-    if "/operations/" not in name or ".." in name:
+    if len(name) > MAX_NAME_CHARS or not _OPERATION.fullmatch(name):
         return unreadable(answer)
     handle = {"kind": OPERATION, "name": name, "version": target.version, "since_ms": line.clock.now_ms()}
     return Pending(handle, upstream_id=name.rpartition("/")[2])

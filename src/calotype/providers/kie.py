@@ -6,7 +6,6 @@ the data class PHI is given to it (§10.12).
 """
 
 import random
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ from calotype.kernel.clock import Clock, SystemClock
 from calotype.kernel.generation import DataClass, Operation
 from calotype.kernel.outcome import Failed, FailedKind, Outcome, Pending
 from calotype.kernel.steps import FileRef, HttpRequest, HttpResponse, Parallel, Part, Steps, TransportError, Wait
-from calotype.providers.answers import immediately, retry_after_s
+from calotype.providers.answers import immediately, is_name, retry_after_s
 from calotype.providers.base import Call, Check, Handle, Idempotency, MediaInputs, PollSchedule, Provider
 from calotype.providers.kie_answers import Reader, envelope_of
 from calotype.providers.kie_callbacks import proven
@@ -137,7 +136,7 @@ class Kie(Provider):
         if envelope is None or not envelope.ok:
             return self._refused(answer, call)
         task = envelope.data.get("taskId") if isinstance(envelope.data, dict) else None
-        if not isinstance(task, str) or not re.fullmatch(r"[\w.-]{1,128}", task):
+        if not is_name(task, 128):
             return Failed(FailedKind.UNKNOWN, "The provider's answer could not be read.", detail="200 without a task")
         handle: Handle = {
             "id": task, "family": family_of(call.upstream_model).name, "at_ms": self._clock.now_ms(),

@@ -1,13 +1,12 @@
 """Videos over OpenRouter: submitted once, then polled (`wire/providers.md §6.3`)."""
 
-import re
 from typing import Any
 
 from yarl import URL
 
 from calotype.kernel.outcome import Failed, FailedKind, Outcome, Output, Pending, Succeeded
 from calotype.kernel.steps import HttpResponse, Steps
-from calotype.providers.answers import redacted
+from calotype.providers.answers import is_name, redacted
 from calotype.providers.base import Call, Handle
 from calotype.providers.openai_account import Account, given
 from calotype.providers.openai_errors import MALFORMED, error_of
@@ -40,7 +39,7 @@ def started(account: Account, call: Call, extra: dict[str, Any]) -> Steps[Outcom
         return answer
     said = answer.json()
     ident = said.get("id") if isinstance(said, dict) else None
-    if not isinstance(ident, str) or not re.fullmatch(r"[\w.-]{1,100}", ident):
+    if not is_name(ident, 100):
         detail = f"HTTP {answer.status} without an id"
         return Failed(FailedKind.UNKNOWN, MALFORMED, detail=detail, status=answer.status)
     return _read(account, {"id": ident}, said)

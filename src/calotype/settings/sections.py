@@ -159,7 +159,7 @@ class SecuritySettings(Section):
 
 
 class LimitSettings(Section):
-    """Bounds on what callers may ask of one server."""
+    """Bounds on what callers may ask of one server; two that share a database let each key have its rate twice."""
 
     max_body_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     requests_per_minute: int | None = Field(default=None, ge=1)

@@ -113,3 +113,15 @@ def test_a_write_that_died_is_swept_aside(tmp_path):
     (tmp_path / "secrets" / ".session.new").write_bytes(b"half")
     assert len(Secrets(tmp_path).get("session")[0]) == 32
     assert sorted(path.name for path in (tmp_path / "secrets").iterdir()) == [".lock", "session"]
+
+
+def test_servers_with_one_signing_secret_agree_on_all_that_callers_carry_between_them(tmp_path):
+    here, there = (Secrets(tmp_path / name, {"url_signing": "a secret of them all"}) for name in ("here", "there"))
+    made_before = Secrets(tmp_path / "here").get("fal_tickets")
+    names = ("fingerprint", "fal_tickets", "content_jobs")
+    assert all(here.get(name)[0] == there.get(name)[0] for name in names)
+    assert len({here.get(name)[0] for name in names}) == len(names)
+    assert here.get("fal_tickets")[1:] == made_before
+    assert not (tmp_path / "there").exists()
+    with pytest.raises(ValueError, match="set from outside"):
+        there.rotate("content_jobs")

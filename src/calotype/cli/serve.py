@@ -21,6 +21,7 @@ from calotype.cli.fal_proxy import fal_proxy
 from calotype.cli.neighbour import engine_runs
 from calotype.cli.options import DataDir, settings_for
 from calotype.cli.terminal import Failure, say
+from calotype.db import Store
 from calotype.settings import Settings
 from calotype.telemetry import configure_logs
 
@@ -148,6 +149,8 @@ async def _greet(app: App, url: str) -> None:
     lines = [f"Calotype listens on {url}"]
     if app.settings.public_url:
         lines.append(f"Its public address is {app.settings.public_url}")
+    if app.db.store is Store.POSTGRES and app.settings.security.signing_secret is None:
+        say("Servers that share this database need one CALOTYPE_SECURITY__SIGNING_SECRET; none is set here.")
     if not await app.accounts.list_keys():
         lines.append(
             f"There is no API key yet. Make one: calotype keys create --name me --data-dir {app.settings.data_dir}"

@@ -114,10 +114,7 @@ def secrets_rotate(
 ) -> None:
     """Put a new secret in force; the two before it stay valid. A running server takes it up when restarted."""
     settings = settings_for(data_dir)
-    given = {
-        SecretName.URL_SIGNING: settings.security.signing_secret,
-        SecretName.WEBHOOK_SIGNING: settings.security.webhook_secret,
-    }.get(name)
+    given = {SecretName.WEBHOOK_SIGNING: settings.security.webhook_secret}.get(name, settings.security.signing_secret)
     if given is not None:
         raise Failure(f"The secret {name.value} comes from the settings; change it there.")
     kept = Secrets(settings.data_dir).rotate(name.value)

@@ -5,6 +5,7 @@ processes that start at once agree, because a file appears under its name whole 
 """
 
 import fcntl
+import hmac
 import os
 import re
 import secrets
@@ -15,6 +16,10 @@ from pathlib import Path
 SECRET_BYTES = 32
 KEPT = 3
 """How many secrets of one name are accepted at once."""
+
+SHARED = frozenset({"fingerprint", "fal_tickets", "content_jobs"})
+"""Names that follow `url_signing` where the settings give that one. Servers behind one address must agree on them, or a
+request sent again to another would be carried out twice, and a ticket or job id of one be refused by the next."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}\Z")
 
@@ -35,6 +40,9 @@ class Secrets:
         if (given := self._overrides.get(name)) is not None:
             return tuple(part.strip().encode() for part in given.split(",") if part.strip())
         path = self._path(name)
+        if name in SHARED and "url_signing" in self._overrides:
+            derived = tuple(hmac.digest(root, name.encode(), "sha256") for root in self.get("url_signing"))
+            return (*derived, *(_read(path) if path.exists() else ()))  # what was made before the setting stays valid
         with suppress(FileNotFoundError):
             return _read(path)
         with self._locked():
@@ -44,7 +52,7 @@ class Secrets:
 
     def rotate(self, name: str) -> tuple[bytes, ...]:
         """Put a new secret in front and keep the last ones for verification; raises ValueError for an override."""
-        if name in self._overrides:
+        if name in self._overrides or (name in SHARED and "url_signing" in self._overrides):
             raise ValueError(f"the secret {name!r} is set from outside; change it there")
         path = self._path(name)
         with self._locked():

@@ -152,6 +152,7 @@ class SecuritySettings(Section):
     allowed_private_hosts: list[str] = []
     """`host` or `host:port` entries that input URLs and webhooks may reach although they are private."""
     signing_secret: SecretStr | None = None
+    """Signs media URLs, tickets and job ids and keys the hashes of requests; servers that share a database need one."""
     webhook_secret: SecretStr | None = None
     worker_secret: SecretStr | None = None
     """Seals the secrets of workers in the database; servers that share a database need the same one."""

@@ -3,6 +3,9 @@
 Leaves a funded key in `FOLDER/key`, and the ids of the waiting jobs in `FOLDER/jobs` and, as videos, in
 `FOLDER/videos`. `--waiting N` makes N waiting jobs in place of one, `--stepping N` adds N whose progress grows once
 they are due, `--again` starts on what an earlier start left.
+
+The data directory is made ready by a process of its own (`--prepare`), as `calotype keys create` would: what made the
+tables is not in the memory of the server under test.
 """
 
 import argparse
@@ -10,6 +13,7 @@ import asyncio
 import cProfile
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
@@ -63,12 +67,16 @@ def main() -> None:
     parser.add_argument("--waiting", type=int, default=1)
     parser.add_argument("--stepping", type=int, default=0)
     parser.add_argument("--again", action="store_true")
+    parser.add_argument("--prepare", action="store_true")
     args = parser.parse_args()
+    settings = Settings()
+    if args.prepare:
+        asyncio.run(prepare(settings, args.folder, args.waiting, args.stepping))
+        return
+    if not args.again:
+        subprocess.run([sys.executable, "-m", "benchmarks.serve", *sys.argv[1:], "--prepare"], check=True)
     set_up()
     configure_logs("warning", "json")
-    settings = Settings()
-    if not args.again:
-        asyncio.run(prepare(settings, args.folder, args.waiting, args.stepping))
     signal.signal(signal.SIGTERM, _leave)  # uvicorn raises the signal again when it is done
     if path := os.environ.get("BENCH_CPROFILE"):
         profile = cProfile.Profile()

@@ -79,7 +79,7 @@ class House:
         """Make an organisation with money; providers forget that they refused a credential in an earlier test."""
         for runtime in self.app.runtimes.values():
             if isinstance(runtime, Driven):
-                runtime.ring = Ring(runtime.adapters)
+                runtime.ring = Ring(runtime.adapters, runtime.ring.marks)
         made = self.ask(self.app.accounts.create_org(f"org-{uuid7()}", **org))
         if micro:
             self.ask(self.app.ledger.credit(made.id, micro))

@@ -6,7 +6,7 @@ from yarl import URL
 from calotype.kernel.clock import SystemClock
 from calotype.kernel.outcome import Cost, Failed, FailedKind, Outcome, Output, Pending, Succeeded
 from calotype.kernel.steps import HttpRequest, HttpResponse, Steps
-from calotype.providers.answers import immediately, redacted, retry_after_s
+from calotype.providers.answers import immediately, is_name, redacted, retry_after_s
 from calotype.providers.base import Call, Handle, Idempotency, MediaInputs, PollSchedule, Provider
 from calotype.providers.errors import Meaning, error_body, meaning_of
 from calotype.settings import ProviderSettings
@@ -47,7 +47,7 @@ class Lumen(Provider):
         token = {"Idempotency-Key": call.token}
         answer: HttpResponse = yield self._request("POST", "", body, token, commits=True)
         match answer.json() if answer.ok else None:
-            case {"id": str(ident)}:
+            case {"id": ident} if is_name(ident, 100):  # it becomes part of an address
                 return Pending({"id": ident}, upstream_id=ident)
         return self._failed(answer)
 

@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 
+from calotype.http import Upstream
 from calotype.kernel.generation import Operation
-from calotype.kernel.outcome import Failed, FailedKind, Pending, Succeeded
-from calotype.providers.base import Call, Idempotency
+from calotype.kernel.outcome import Failed, FailedKind, Outcome, Pending, Succeeded
+from calotype.kernel.steps import Steps
+from calotype.providers.base import Call, Handle, Idempotency
 from calotype.providers.credentials import FIRST_REST_S, LONGEST_REST_S, Credential, Ring, mark_of
+from calotype.providers.driver import Driven
 from calotype.settings import ProviderSettings
 
 LOCKED = Failed(FailedKind.QUOTA, "The provider's account is out of credit.", status=402)
@@ -127,8 +130,54 @@ def test_a_job_is_polled_with_the_credential_it_was_submitted_with() -> None:
     assert handle == {"id": "1", "credential": "m1"}
     assert three.of(handle).mark == "m1"
     assert three.of({"id": "1", "credential": "gone"}).mark == credential.mark == "m0"
+    assert three.marked(credential, handle) == handle
+
+
+def test_a_lone_credential_is_remembered_too_for_others_may_be_put_before_it() -> None:
     alone, _ = ring(1)
-    assert alone.marked(chosen(alone), {"id": "1"}) == {"id": "1"}
+    handle = alone.marked(chosen(alone), {"id": "1"})
+    assert handle == {"id": "1", "credential": "m0"}
+    adapters: Any = [Adapter(name, Idempotency.NONE) for name in ("new", "old")]
+    assert Ring(adapters, ["new", "m0"]).of(handle).adapter.name == "old"
+
+
+def test_a_removed_credential_leaves_the_attempts_of_the_others_where_they_were() -> None:
+    jobs = [f"job-{n}" for n in range(60)]
+    three, _ = ring(3, Idempotency.KEY)
+    before = {job: chosen(three, job).mark for job in jobs}
+    adapters: Any = [Adapter(name, Idempotency.KEY) for name in ("k2", "k0")]
+    two = Ring(adapters, ["m2", "m0"])
+    assert {before[job] for job in jobs} == {"m0", "m1", "m2"}
+    assert all(chosen(two, job).mark == before[job] for job in jobs if before[job] != "m1")
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (Failed(FailedKind.GONE, "Nobody knows it.", status=404), FailedKind.RETRY),
+        (Failed(FailedKind.UPSTREAM, "Nobody knows it.", status=404), FailedKind.RETRY),
+        (Failed(FailedKind.UPSTREAM, "It broke.", code="error"), FailedKind.UPSTREAM),
+        (Failed(FailedKind.MODERATED, "No."), FailedKind.MODERATED),
+    ],
+)
+async def test_a_job_is_not_given_up_because_its_credential_was_taken_out_of_the_settings(
+    said: Failed, kind: FailedKind
+) -> None:
+    class Polled(Adapter):
+        kind, media_inputs, schedule, output_hosts, callbacks = "x", None, None, frozenset[str](), False
+
+        def poll(self, _: Handle) -> Steps[Outcome]:
+            yield from ()
+            return said
+
+    adapters: Any = [Polled("left", Idempotency.NONE)]
+    runtime = Driven(adapters, Upstream("x"), max_in_progress=1, marks=["left"])
+    try:
+        for mark, expected in (("taken-out", kind), ("left", said.kind)):
+            found = await runtime.poll({"id": "1", "credential": mark})
+            assert isinstance(found, Failed) and found.kind is expected
+    finally:
+        await runtime.close()
 
 
 def test_a_mark_tells_nothing_of_the_key() -> None:

@@ -54,8 +54,9 @@ class Ring:
     """The credentials of one provider instance.
 
     A provider that can find out what became of a call (`Idempotency`) gets every sending of one attempt through the
-    same credential, and the next attempt goes through the next; so does any provider the frames of one session; all
-    others take turns. A job's later requests use the credential that its submit used.
+    same credential, also after others were added or removed, and the next attempt goes through the next; so does any
+    provider the frames of one session; all others take turns. A job's later requests use the credential that its submit
+    used.
     """
 
     def __init__(
@@ -70,6 +71,11 @@ class Ring:
         return len(self._all)
 
     @property
+    def marks(self) -> tuple[str, ...]:
+        """The mark of each credential."""
+        return tuple(one.mark for one in self._all)
+
+    @property
     def adapters(self) -> tuple[Provider, ...]:
         """The adapter of each credential."""
         return tuple(one.adapter for one in self._all)
@@ -77,7 +83,7 @@ class Ring:
     def choose(self, call: Call) -> Credential | Failed:
         """Return the credential for a call, or why there is none at the moment."""
         if self._all[0].adapter.idempotency is not Idempotency.NONE:
-            fixed = self._all[(zlib.crc32(call.job_id.encode()) + call.attempt) % len(self._all)]
+            fixed = self._in_order(call)[(call.attempt - 1) % len(self._all)]
             return fixed if not fixed.resting else self._resting(fixed)
         if call.session is not None:
             usual = self._all[zlib.crc32(call.session.encode()) % len(self._all)]
@@ -95,6 +101,11 @@ class Ring:
         mark = handle.get(CREDENTIAL)
         return next((one for one in self._all if one.mark == mark), self._all[0])
 
+    def lost(self, handle: Handle) -> bool:
+        """Say whether the credential that a call was made with is gone from the settings."""
+        mark = handle.get(CREDENTIAL)
+        return mark is not None and all(one.mark != mark for one in self._all)
+
     def learn(self, one: Credential, outcome: Outcome) -> bool:
         """Take note of what a call with this credential came to; True when it is worth another credential's turn.
 
@@ -105,8 +116,12 @@ class Ring:
         return refused and any(not other.resting for other in self._all)
 
     def marked(self, one: Credential, handle: Handle) -> Handle:
-        """Return the handle with the credential in it, where there are several."""
-        return {**handle, CREDENTIAL: one.mark} if len(self._all) > 1 else handle
+        """Return the handle with the credential in it, unless it names one: others may be added at any time."""
+        return handle if CREDENTIAL in handle else {**handle, CREDENTIAL: one.mark}
+
+    def _in_order(self, call: Call) -> list[Credential]:
+        """Return the credentials in an order of the job's own, which one more or one less leaves as it is."""
+        return sorted(self._all, key=lambda one: hashlib.sha256(f"{call.job_id}/{one.mark}".encode()).digest())
 
     def _resting(self, one: Credential) -> Failed:
         refusal = one.refusal

@@ -38,6 +38,7 @@ from calotype.providers.credentials import Ring
 T = TypeVar("T")
 
 SWITCHED = 101
+_CREDENTIAL_LOST = "The credential by which the request was made is no longer in the settings."
 _CUT = "the WebSocket was closed, or silent for too long"
 MAX_STEPS = 50
 MAX_WAIT_S = 60.0
@@ -213,6 +214,11 @@ class _Exchanges:
         return HttpResponse(streamed.status, streamed.headers, body)
 
 
+def _unknown_there(outcome: Failed) -> bool:
+    """Say whether an upstream may only mean that it knows no such request of this account."""
+    return outcome.kind is FailedKind.GONE or (outcome.kind is FailedKind.UPSTREAM and outcome.code is None)
+
+
 async def _observed(sending: Awaitable[T]) -> T:
     """Perform a committing request with a point after it left, before its answer is used (tests only)."""
     task = asyncio.ensure_future(sending)
@@ -277,8 +283,10 @@ class Driven:
             outcome = await drive(credential.adapter.poll(handle), self.upstream)
         except TransportError as error:
             return Failed(FailedKind.RETRY, "The upstream could not be asked.", detail=str(error))
-        if isinstance(outcome, Pending) and len(self.ring) > 1:
+        if isinstance(outcome, Pending):
             return replace(outcome, handle=self.ring.marked(credential, outcome.handle))
+        if isinstance(outcome, Failed) and _unknown_there(outcome) and self.ring.lost(handle):
+            return replace(outcome, kind=FailedKind.RETRY, message=_CREDENTIAL_LOST)
         return outcome
 
     async def cancel(self, handle: Handle) -> bool:

@@ -9,6 +9,7 @@ from calotype.http import Blocked, Guard, Upstream
 from calotype.kernel.steps import AnswerTooLarge, FileRef, HttpRequest, MaybeSent, NotSent, Part
 
 SECRET = "sk-very-secret"
+PACKED = {"Content-Encoding": "gzip"}
 
 
 def post(url: str, **given) -> HttpRequest:
@@ -267,6 +268,35 @@ async def test_a_compressed_answer_is_unpacked_and_a_bomb_is_not(upstream):
     async with web_server(web.post("/v1/run", packed)) as url:
         assert (await upstream.perform(post(url))).body == b"0" * 1_000_000
         assert isinstance(await fails(upstream, post(url, max_bytes=100_000)), AnswerTooLarge)
+
+
+@pytest.mark.parametrize("status", [200, 503])
+async def test_a_compressed_stream_or_refusal_of_one_is_unpacked_and_a_bomb_is_not(upstream, status):
+    async def packed(request: web.Request) -> web.Response:
+        return web.Response(status=status, body=gzip.compress(b"data: 1\n\n" * 10_000), headers=PACKED)
+
+    async with web_server(web.post("/v1/run", packed)) as url:
+        async with upstream.stream(post(url)) as answer:
+            assert b"".join([chunk async for chunk in answer.chunks()]) == b"data: 1\n\n" * 10_000
+        with pytest.raises(AnswerTooLarge):
+            async with upstream.stream(post(url, max_bytes=10_000)) as answer:
+                _ = [chunk async for chunk in answer.chunks()]
+
+
+@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(b"0" * 100_000)[:-20]])
+async def test_a_body_that_only_calls_itself_compressed_may_have_been_sent(upstream, body, tmp_path):
+    async def packed(request: web.Request) -> web.Response:
+        await request.read()
+        return web.Response(body=body, headers=PACKED)
+
+    async with web_server(web.post("/v1/run", packed)) as url:
+        assert isinstance(await fails(upstream, post(url)), MaybeSent)
+        form = HttpRequest("POST", f"{url}/v1/run", multipart=(Part("a", b"x"),))
+        assert isinstance(await fails(upstream, form), MaybeSent)
+        assert isinstance(await fails(upstream, post(url, save_to=tmp_path / "saved")), MaybeSent)
+        with pytest.raises(MaybeSent):
+            async with upstream.stream(post(url)) as answer:
+                _ = [chunk async for chunk in answer.chunks()]
 
 
 async def test_a_stream_is_handed_out_while_it_comes(upstream):

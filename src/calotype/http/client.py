@@ -68,12 +68,8 @@ class StreamedResponse:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives; raises MaybeSent when it is cut, AnswerTooLarge past `max_bytes`."""
-        size = 0
         try:
-            async for chunk in self._response.content.iter_any():
-                size += len(chunk)
-                if size > self._max_bytes:
-                    raise AnswerTooLarge(_too_large(self._name, self._max_bytes))
+            async for chunk in _plain(self._response, self._name, self._max_bytes):
                 yield chunk
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise MaybeSent(_sentence(self._name, error, sent=True)) from None
@@ -245,17 +241,8 @@ class Upstream:
         return HttpResponse(status=response.status, headers=headers, saved=saved)
 
     async def _pump(self, response: aiohttp.ClientResponse, sink: Sink, max_bytes: int) -> None:
-        inflate = _decompressor(response.headers.get("Content-Encoding", ""))
-        size = 0
-        async for chunk in response.content.iter_any():
-            # asking for one byte more than is left shows a bomb without unpacking it
-            data = chunk if inflate is None else inflate.decompress(chunk, max_bytes - size + 1)
-            size += len(data)
-            if size > max_bytes:
-                raise AnswerTooLarge(_too_large(self.name, max_bytes))
+        async for data in _plain(response, self.name, max_bytes):
             await sink.write(data)
-        if inflate is not None and not inflate.eof:
-            raise aiohttp.ClientPayloadError("compressed body ended early")
 
 
 READ_BYTES = 1 << 20
@@ -281,6 +268,26 @@ def _decompressor(encoding: str) -> Any:
     if encoding.strip().lower() in ("gzip", "x-gzip", "deflate"):
         return zlib.decompressobj(zlib.MAX_WBITS | 32)
     return None
+
+
+async def _plain(response: aiohttp.ClientResponse, name: str, max_bytes: int) -> AsyncIterator[bytes]:
+    """Yield a body as it comes, unpacked where it was packed; raises ClientPayloadError where that is broken."""
+    inflate = _decompressor(response.headers.get("Content-Encoding", ""))
+    size = 0
+    async for chunk in response.content.iter_any():
+        data = chunk
+        if inflate is not None:
+            try:  # asking for one byte more than is left shows a bomb without unpacking it
+                data = inflate.decompress(chunk, max_bytes - size + 1)
+            except zlib.error:
+                raise aiohttp.ClientPayloadError("compressed body is broken") from None
+        size += len(data)
+        if size > max_bytes:
+            raise AnswerTooLarge(_too_large(name, max_bytes))
+        if data:
+            yield data
+    if inflate is not None and not inflate.eof:
+        raise aiohttp.ClientPayloadError("compressed body ended early")
 
 
 def _form(parts: tuple[Part, ...], files: list[IO[bytes]]) -> aiohttp.FormData:

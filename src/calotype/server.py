@@ -21,7 +21,10 @@ from calotype.telemetry.metrics import CONTENT_TYPE
 log = structlog.get_logger(__name__)
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-OPENAI_BELOW_API = ("images", "videos", "audio", "chat", "embeddings", "responses", "files", "models", "pricing")
+OPENAI_BELOW_API = (
+    "images", "videos", "audio", "chat", "embeddings", "ocr", "files", "models", "pricing",
+    "responses", "completions", "moderations", "math",  # refused there, in OpenAI's words
+)  # fmt: skip
 OWN = frozenset({"/healthz", "/readyz", "/metrics"})
 FAL_HOSTS = HOST_NAMES | {name + b":443" for name in HOST_NAMES}
 EXPOSED = (

@@ -89,12 +89,12 @@ class Desk:
         """Let in keys of scope ADMIN only.
 
         Raises:
-            Problem: `model_not_allowed` for any other key.
+            Problem: `forbidden` for any other key.
 
         """
         caller = await self.enter(x)
         if KeyScope.ADMIN not in caller.key.scopes:
-            raise Problem(Code.MODEL_NOT_ALLOWED, "This call needs a key of scope ADMIN.")
+            raise Problem(Code.FORBIDDEN, "This call needs a key of scope ADMIN.")
         return caller
 
     async def body(self, x: ImageExchange) -> tuple[bytes, dict[str, Any]]:

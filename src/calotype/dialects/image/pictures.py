@@ -47,7 +47,9 @@ async def _made(
     first = DEFAULTS[verb] if request.model is None else request.model
     for n, model in enumerate((first, *effort.fallback)):
         try:
-            card = desk.catalog.find(model)
+            # a retired model has its turn, which fails, where there is one to fall back on
+            retired = desk.catalog.get(model) if n == 0 and effort.fallback else None
+            card = retired or desk.catalog.find(model)
             fields, changed = fitted(card, verb, given, strict=request.strict and not n)
         except Problem as problem:
             if n == 0:

@@ -54,7 +54,7 @@ async def usage(desk: Desk, x: ImageExchange) -> None:
     """Answer what was spent: by this key, or with a key of scope ADMIN by the whole organisation."""
     caller = await desk.enter(x, counted=False)
     if caller.key.key_class is KeyClass.TEST:
-        raise Problem(Code.MODEL_NOT_ALLOWED, "Many share a test key; it shows no usage.")
+        raise Problem(Code.FORBIDDEN, "Many share a test key; it shows no usage.")
     query = x.query
     now_ms = desk.clock.now_ms()
     until_ms = _moment(query.get("to"), "to") or now_ms + 1

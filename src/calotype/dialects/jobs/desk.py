@@ -82,11 +82,11 @@ class Desk(Addresses):
         """Refuse to list jobs to the key that everybody shares.
 
         Raises:
-            Problem: `model_not_allowed`.
+            Problem: `forbidden`.
 
         """
         if caller.key.key_class is KeyClass.TEST:
-            raise Problem(Code.MODEL_NOT_ALLOWED, "A test key lists no jobs; ask for a job by its id.")
+            raise Problem(Code.FORBIDDEN, "A test key lists no jobs; ask for a job by its id.")
 
     async def body(self, x: Exchange) -> tuple[bytes, dict[str, Any]]:
         """Read a body that must be a JSON object, as it came and as it is.

@@ -55,7 +55,7 @@ async def list_files(desk: Desk, x: Exchange) -> None:
     """Answer a page of an organisation's uploads; the shared test key lists nothing."""
     caller = await desk.door.enter(x, counted=False)
     if caller.key.key_class is KeyClass.TEST:
-        raise Problem(Code.MODEL_NOT_ALLOWED, "A test key lists no files; fetch a file by its id.")
+        raise Problem(Code.FORBIDDEN, "A test key lists no files; fetch a file by its id.")
     query = x.query
     after, order = query.get("after", ""), query.get("order", "desc")
     if after and not is_upload_id(after):

@@ -12,6 +12,7 @@ NOT_OFFERED: dict[str, str] = {
     "/moderations": "Moderations are not offered; no model here classifies texts.",
     "/images/variations": "Variations are not offered; use /v1/images/edits with a prompt.",
     "/audio/translations": "Translations are not offered; transcribe and have the text translated by a chat model.",
+    "/math/chat/completions": "No code is run for a conversation; use /v1/chat/completions.",
     "/videos/characters": "Characters are not offered; use /v1/videos with input_reference.",
 }
 """Path → what is said."""

@@ -196,7 +196,7 @@ async def list_videos(desk: Desk, x: Exchange) -> None:
     """Answer an organisation's videos, newest first; the shared test key lists nothing."""
     caller = await desk.door.enter(x, counted=False)
     if caller.key.key_class is KeyClass.TEST:
-        raise Problem(Code.MODEL_NOT_ALLOWED, "A test key lists no jobs; fetch a video by its id.")
+        raise Problem(Code.FORBIDDEN, "A test key lists no jobs; fetch a video by its id.")
     limit = x.query.get("limit", "20")
     if not (limit.isascii() and limit.isdigit() and len(limit) < 4) or not 1 <= int(limit) <= 100:
         raise Problem(Code.INVALID_INPUT, "limit is a whole number from 1 to 100.", field="limit")

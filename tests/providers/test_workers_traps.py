@@ -257,6 +257,15 @@ def test_a_worker_forgets_what_was_fetched(shop: Workshop, one: ComfyUI, monkeyp
     assert shop.runs("ended") == []
 
 
+def test_a_worker_forgets_a_canceled_job_and_its_words_at_once(shop: Workshop, one: ComfyUI) -> None:
+    waiting = shop.drawing(f"{SECRET_PROMPT} @work=20")
+    shop.until(lambda: one.life.running, "the job to run")
+    assert shop.cancel(shop.jobs()[0][0]) in ("canceled", "requested")
+    assert waiting.result().status_code in (409, 499)
+    assert SECRET_PROMPT not in json.dumps(list(one.life.history.values()))
+    shop.charged(0)
+
+
 def impatient(folder: Path) -> None:
     """Put a template there that has half a second, and a card that leads to it."""
     template = folder / "cards" / "templates" / "impatient" / "1"

@@ -4,6 +4,7 @@ Classic routes are used without the `/api` prefix. What a server says of a job i
 its history then: a job moves from one to the other under one lock, so this order has no gap (§5).
 """
 
+import contextlib
 import mimetypes
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from calotype.kernel.outcome import Failed, FailedKind
-from calotype.kernel.steps import FileRef, HttpRequest, HttpResponse, Parallel, Part, Steps, Wait
+from calotype.kernel.steps import FileRef, HttpRequest, HttpResponse, Parallel, Part, Steps, TransportError, Wait
 from calotype.providers.workers.member import Member
 from calotype.providers.workers.types import Probe
 
@@ -209,7 +210,8 @@ class ComfyUI:
         """Take a prompt out of the queue or interrupt it, and only it; True when it is gone without a result.
 
         It may move from waiting to running between a look and a word, so both are said until it is seen no more. An
-        interrupt is sent only while this very prompt runs: older servers ignore the id in it (§2).
+        interrupt is sent only while this very prompt runs: older servers ignore the id in it (§2). What was stopped is
+        forgotten at once, for its entry holds the graph with the caller's words.
         """
         answer: HttpResponse = yield self._request("POST", f"/api/jobs/{prompt_id}/cancel", {})
         modern = answer.ok
@@ -220,7 +222,11 @@ class ComfyUI:
             if where.place == "missing":
                 return True
             if where.place == "ended":
-                return not _succeeded(where.entry)
+                if _succeeded(where.entry):
+                    return False
+                with contextlib.suppress(TransportError):
+                    yield from self.forget([prompt_id])
+                return True
             if not modern and where.place == "pending":
                 yield self._request("POST", "/queue", {"delete": [prompt_id]})
             elif not modern:

@@ -79,10 +79,19 @@ def _twice(name: str, *words: str) -> list[str]:
     return [card(name, *words), card(f"{name}-clinic", *clinic)]
 
 
-def chat_card(name: str, provider: str = "cloud", *, more: str = _TOKENS, fields: str = _MESSAGES) -> str:
+def chat_card(
+    name: str,
+    provider: str = "cloud",
+    *,
+    more: str = _TOKENS,
+    fields: str = _MESSAGES,
+    upstream: str = "upstream-model",
+) -> str:
     messages = 'messages = { "$ref" = "_chat.toml#/messages" }'
     example = 'messages = [{ role = "user", content = "hi" }]\nmax_tokens = 16'
-    return card(name, "chat", "text", "messages", messages + fields, example, route(more, provider=provider))
+    return card(
+        name, "chat", "text", "messages", messages + fields, example, route(more, upstream=upstream, provider=provider)
+    )
 
 
 _AUDIO = 'audio_url = { "$ref" = "_shared.toml#/audio_url" }\nlanguage = { type = "string" }\n'
@@ -94,6 +103,8 @@ CARDS = "".join(
         chat_card("test/chat"),
         chat_card("test/chat-whole", more=f"streams = false\n{_TOKENS}"),
         chat_card("test/chat-clinic", "clinic"),
+        chat_card("test/chat-down", upstream="down@status=503@retry_after=0"),
+        chat_card("test/chat-broken", upstream="broken@error"),
         chat_card("test/chat-plain", fields='\nmax_tokens = { "$ref" = "_chat.toml#/max_tokens" }\n'),
         *_twice(
             "test/vectors", "embeddings", "data", "input",

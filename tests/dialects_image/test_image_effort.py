@@ -113,6 +113,28 @@ def test_after_a_stopped_job_the_next_model_has_its_turn(caller: Caller, account
     assert [row[1] for row in jobs(account)] == ["canceled", "succeeded"]
 
 
+def test_an_idempotency_key_leads_past_a_stopped_job_to_the_one_that_delivered(
+    caller: Caller, account: Account
+) -> None:
+    body = {"model": "recraft-v4", **SMALL, "prompt": SLOW, "timeout": 2000, "fallback": ["local/sketch"]}
+    made = [caller.post("/api/v1/image/generate", body, idempotency_key="two").json() for _ in range(2)]
+    assert made[0]["data"]["id"] == made[1]["data"]["id"] and made[0]["warnings"] == made[1]["warnings"]
+    assert [row[1] for row in jobs(account)] == ["canceled", "succeeded"]
+
+
+def test_openai_s_calls_have_their_time_too_whole_and_streamed(caller: Caller, account: Account) -> None:
+    body = {"model": "recraft-v4", "prompt": SLOW, "size": "512x512", "timeout": 3000, "fallback": ["local/sketch"]}
+    made = caller.post("/v1/images/generations", body)
+    assert (made.status_code, made.json()["model"]) == (200, "local/sketch"), made.text
+    assert "was stopped; nothing was charged" in made.json()["warnings"][0]
+    shown = caller.post("/v1/images/generations", body | {"stream": True}).text
+    assert '"model":"local/sketch"' in shown and "was stopped; nothing was charged" in shown
+    alone = caller.post("/v1/images/generations", body | {"stream": True, "timeout": 300, "fallback": []})
+    assert alone.status_code == 504
+    assert [row[1] for row in jobs(account)] == ["canceled", "succeeded"] * 2 + ["canceled"]
+    assert (account.spent_micro, account.held_micro) == (0, 0)
+
+
 def test_a_job_that_cannot_be_stopped_is_followed_by_no_other_and_joined_when_sent_again(
     caller: Caller, account: Account, upstreams: dict[str, Emulator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,7 +205,7 @@ def test_conversations_can_be_tried_as_hard_and_kept_too(house: House, account: 
         ({b"x-cache-ttl": b"86401"}, {}, "X-Cache-TTL"), ({b"x-retries": b"six"}, {}, "X-Retries"),
         ({b"x-timeout": b"-1"}, {}, "X-Timeout"), ({}, {"retries": True}, "retries"),
         ({}, {"timeout": 0}, "timeout"), ({}, {"fallback": [1]}, "fallback"),
-        ({b"x-fallback": b"a,b,c,d,e,f"}, {}, "X-Fallback"),
+        ({b"x-fallback": b"a,b,c,d,e,f"}, {}, "X-Fallback"), ({b"x-guardrails": b"pii"}, {}, "X-Guardrails"),
     ],
 )  # fmt: skip
 def test_a_wish_that_cannot_be_is_refused_by_name(

@@ -1,5 +1,6 @@
 """Films are made in the background and polled (`wire/products.md D3`, the surface contract §10)."""
 
+import json
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -121,6 +122,20 @@ def test_a_picture_is_no_film(caller: Caller) -> None:
 def test_wishes_that_do_nothing_for_films_are_warnings(caller: Caller) -> None:
     answer = caller.post(FILM, {"prompt": "x", "model": "wan-2.6", "fallback": ["veo-3.1"], "timeout": 5000})
     assert [one.split()[0] for one in answer.json()["warnings"]] == ["fallback", "timeout"]
+    headers = {"x_fallback": "veo-3.1", "x_timeout": "5000", "x_cache_ttl": "9"}
+    answer = caller.post(FILM, {"prompt": "x", "model": "wan-2.6"}, **headers)
+    assert [one.split()[0] for one in answer.json()["warnings"]] == ["fallback", "timeout", "X-Cache-TTL"]
+    assert len(json.loads(answer.headers["x-calotype-warnings"])) == 3
+
+
+@pytest.mark.parametrize("where", ["body", "header"])
+def test_no_further_rounds_are_walked_where_none_are_wished(
+    where: str, caller: Caller, upstreams: dict[str, Emulator]
+) -> None:
+    body = {"prompt": "x @status=503 @retry_after=0", "model": "wan-2.6"}
+    answer = caller.post(FILM, body | {"retries": 0}) if where == "body" else caller.post(FILM, body, x_retries="0")
+    assert ended(caller, told(answer, 202)).status == "failed"
+    assert len([one for one in upstreams["fal"].submits if b"x @status" in one.body]) == 1
 
 
 def test_a_webhook_tells_the_film_s_status_object(caller: Caller, postbox: Postbox) -> None:

@@ -117,7 +117,7 @@ class Attempts:
     async def begin(self, asks: Sequence[Ask], effort: Effort) -> Begun:
         """Run requests in turn until one of them shows something of its result, or ends well.
 
-        The only one, or the last, is returned at once where no time limit is set for it.
+        The only one is returned at once where no time limit is set for it.
 
         Raises:
             Problem: the first one's refusal, or `timeout` of a job that goes on (`data.job_id`).
@@ -132,7 +132,7 @@ class Attempts:
         notes: tuple[str, ...] = ()
         for n, ask in enumerate(asks):
             try:
-                turn = await take(_turn(ask, n, effort), effort, n == len(asks) - 1)
+                turn = await take(_turn(ask, n, effort), effort, len(asks) == 1)
             except Problem as problem:
                 if (n == 0 and problem.code not in ANOTHER_MAY_DO) or problem.data.get("job_id"):
                     raise
@@ -148,7 +148,7 @@ class Attempts:
             return first
         raise first or Problem(Code.INTERNAL, "Nothing was tried.")
 
-    async def _ended(self, ask: Ask, effort: Effort, _last: bool) -> Tried:
+    async def _ended(self, ask: Ask, effort: Effort, _alone: bool) -> Tried:
         """Run one request in its time; a job that takes longer is stopped.
 
         Raises:
@@ -160,7 +160,7 @@ class Attempts:
         view = await self._stopped(ticket, ask, effort) if view is None else _in_time(view, effort)
         return Tried(view, ticket)
 
-    async def _begun(self, ask: Ask, effort: Effort, last: bool) -> Begun:
+    async def _begun(self, ask: Ask, effort: Effort, alone: bool) -> Begun:
         """Run one request until it shows something; the time limit is for that.
 
         Raises:
@@ -169,7 +169,7 @@ class Attempts:
         """
         ticket = await self._engine.accept(replace(ask, listen=True))
         pieces = self._engine.follow(ticket)
-        if last and effort.timeout_ms is None:
+        if alone and effort.timeout_ms is None:
             return Begun(ticket, rest=pieces)
         head: list[Delta | JobView] = []
         try:

@@ -12,7 +12,7 @@ from calotype.dialects.openai.desk import Desk
 from calotype.dialects.openai.forms import json_body
 from calotype.dialects.openai.options import TriedOptions, split
 from calotype.dialects.openai.runs import Answer, answer_tried, stream_tried
-from calotype.dialects.openai.tries import effort_in, turns
+from calotype.dialects.openai.tries import effort_in, idle_in_streams, turns
 from calotype.jobs.types import JobView
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import Operation
@@ -80,8 +80,9 @@ async def create_completion(desk: Desk, x: Exchange) -> None:
     effort = effort_in(x, body, options)
     fields = fitted(desk.catalog.get(options.model), given)
     # the answer is written in the job's result or, of a PHI request, answered directly and nowhere written
+    idle = idle_in_streams(effort) if options.stream else ()
     ask = desk.ask(
-        x, caller, raw, options, Operation.CHAT, fields, FIELDS, wants={"inline": True}, effort=effort
+        x, caller, raw, options, Operation.CHAT, fields, FIELDS, wants={"inline": True}, warnings=idle, effort=effort
     )  # fmt: skip
     asks = turns(desk, ask, effort, lambda card: (Operation.CHAT, fitted(card, given)))
     if options.stream:

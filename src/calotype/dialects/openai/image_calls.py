@@ -12,7 +12,7 @@ from calotype.dialects.openai.image_words import PictureWords
 from calotype.dialects.openai.images import FIELDS, ImageOptions, encode, wants_of
 from calotype.dialects.openai.options import split
 from calotype.dialects.openai.runs import Answer, answer_tried, stream_tried
-from calotype.dialects.openai.tries import Fitted, effort_in, turns
+from calotype.dialects.openai.tries import Fitted, effort_in, idle_in_streams, turns
 from calotype.jobs.types import JobView
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import Operation
@@ -44,7 +44,9 @@ async def _made(
     desk: Desk, x: Exchange, caller: Caller, raw: bytes, options: ImageOptions, effort: Effort, fitted: Fitted
 ) -> None:
     operation, fields = fitted(desk.catalog.get(options.model))
-    idle = ("partial_images has no effect without stream",) if options.partial_images and not options.stream else ()
+    idle = idle_in_streams(effort) if options.stream else ()
+    if options.partial_images and not options.stream:
+        idle = ("partial_images has no effect without stream",)
     ask = desk.ask(
         x, caller, raw, options, operation, fields, EDIT_FIELDS, wants=wants_of(options), warnings=idle, effort=effort
     )  # fmt: skip

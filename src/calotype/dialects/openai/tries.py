@@ -38,6 +38,11 @@ def effort_in(x: Exchange, body: Mapping[str, Any], options: TriedOptions) -> Ef
     return effort_of(x.headers, {name: getattr(options, name) for name in FIELDS})
 
 
+def idle_in_streams(effort: Effort) -> tuple[str, ...]:
+    """Return a warning about the wish that a stream does not fulfil."""
+    return ("X-Cache-TTL has no effect on streams",) if effort.cache_ttl_s is not None else ()
+
+
 def turns(desk: Desk, ask: Ask, effort: Effort, fitted: Fitted) -> list[Ask]:
     """Return the request, and the same for each model to fall back on; what that one does not take is left out.
 

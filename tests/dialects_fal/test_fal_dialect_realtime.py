@@ -186,6 +186,8 @@ def test_an_idle_session_is_told_and_closed(
         ("no/such-model", "", "MODEL_NOT_FOUND"), ("local/sketch-video", "", "INVALID_INPUT"),
         ("test/picture", "?max_buffering=0", "INVALID_INPUT"), ("test/picture", "?max_buffering=61", "INVALID_INPUT"),
         ("test/picture", "?max_buffering=x", "INVALID_INPUT"),
+        ("test/picture", "?max_buffering=00000000161", "INVALID_INPUT"),
+        ("test/picture", f"?max_buffering={'1' * 5000}", "INVALID_INPUT"),
     ],
 )  # fmt: skip
 def test_what_no_session_can_be_of_is_said_inside_and_closed(

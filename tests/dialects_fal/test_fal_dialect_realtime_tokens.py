@@ -34,6 +34,14 @@ def test_a_token_opens_a_session_that_its_key_pays(
     assert account.spent_micro == PRICE_MICRO
 
 
+def test_a_token_for_as_much_as_one_may_name_opens_a_session(
+    house: House, account: Account, upstream: Upstream
+) -> None:
+    text = token(house, account.key(), *(f"{n:0200}" for n in range(19)), "picture")
+    with opened(house, query=f"?fal_jwt_token={text}") as session:
+        assert session.ask(**BODY)["images"]
+
+
 def test_the_newer_address_makes_tokens_too(fal: Fal, house: House, account: Account, upstream: Upstream) -> None:
     given = {"allowed_apps": ["test/picture"], "duration": 60}
     answer = fal.ask("POST", "/fal/rest/tokens/realtime", json=given)
@@ -126,7 +134,7 @@ def test_a_session_ends_with_its_key(house: House, account: Account, upstream: U
     "given",
     [
         {}, {"allowed_apps": []}, {"allowed_apps": "picture"}, {"allowed_apps": [1]}, {"allowed_apps": ["/"]},
-        {"allowed_apps": ["x"] * 21}, {"allowed_apps": ["x" * 201]},
+        {"allowed_apps": ["x"] * 21}, {"allowed_apps": ["\u4e2d"]}, {"allowed_apps": ["x" * 201]},
         {"allowed_apps": ["picture"], "token_expiration": 0}, {"allowed_apps": ["picture"], "duration": "60"},
         {"allowed_apps": ["picture"], "token_expiration": True},
     ],

@@ -136,6 +136,6 @@ def test_a_rotated_secret_keeps_the_old_key_published_for_a_while() -> None:
 
 def test_a_private_target_is_refused_before_anything_is_held(house: House, fal: Fal) -> None:
     answer = fal.submit(query="?fal_webhook=http://127.0.0.1:9/x")
-    assert answer.status_code == 422 and answer.json()["detail"][0]["loc"] == ["body", "fal_webhook"]
+    assert answer.status_code == 422 and answer.json()["detail"][0]["loc"] == ["query", "fal_webhook"]
     assert fal.submit(json={"prompt": "x", "fal_webhook": 5}).status_code == 422
     assert fal.submit(f"{MODEL}", query="?fal_webhook=").status_code == 200

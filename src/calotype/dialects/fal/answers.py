@@ -8,7 +8,7 @@ from calotype.catalog.prices import Delivered
 from calotype.catalog.prices import units as delivered_units
 from calotype.dialects.door import data_class_of
 from calotype.dialects.fal.desk import FalExchange
-from calotype.dialects.fal.errors import as_sent, failure_of, media_of, refused
+from calotype.dialects.fal.errors import allowed, as_sent, failure_of, media_of, refused
 from calotype.dialects.headers import Headers, refusal_stamp, stamp_headers, stamp_of, warning_headers
 from calotype.jobs.types import JobView
 from calotype.kernel.errors import Problem
@@ -40,6 +40,7 @@ async def refuse(x: FalExchange, problem: Problem) -> bool:
     more = list(found.headers)
     if x.job is None:
         more += stamp_headers(refusal_stamp(_class_asked(x)))
+    more += allowed(problem)
     if problem.retry_after_s is not None:
         more.append((b"retry-after", str(max(1, round(problem.retry_after_s))).encode()))
     return await tell(x, found.status, found.body, more)

@@ -3,15 +3,17 @@
 from collections.abc import Awaitable, Callable
 
 import msgspec
+import structlog
 
-from calotype.dialects.door import Receive, Scope, Send
+from calotype.dialects.door import Message, Receive, Scope, Send
 from calotype.dialects.fal.answers import JSON, refuse
 from calotype.dialects.fal.desk import Desk, FalExchange
 from calotype.dialects.fal.direct import run
 from calotype.dialects.fal.endpoints import request_path
-from calotype.dialects.fal.errors import refused
+from calotype.dialects.fal.errors import not_offered, refused
 from calotype.dialects.fal.places import TARGET, Bases, Place, Service, place_of
 from calotype.dialects.fal.platform import platform_handler
+from calotype.dialects.fal.platform import refuse as refuse_platform
 from calotype.dialects.fal.queue import cancel, result, status, submit
 from calotype.dialects.fal.realtime import SUFFIXES, realtime
 from calotype.dialects.fal.storage import storage_handler
@@ -19,6 +21,8 @@ from calotype.dialects.fal.streams import STREAM, status_stream, stream_run
 from calotype.dialects.fal.ws import http_over
 from calotype.dialects.fal.ws_socket import Socket
 from calotype.kernel.errors import Code, Problem
+
+log = structlog.get_logger(__name__)
 
 Handler = Callable[[Desk, FalExchange], Awaitable[None]]
 
@@ -31,6 +35,8 @@ REQUEST: dict[str, tuple[str, Handler]] = {
     "cancel": ("PUT", cancel),
 }
 """What follows a request's id → method and handler."""
+RUN = ("GET", "POST", "PUT")
+"""How a model may be called directly; not by HEAD, whose answer would hold nothing of what was paid for."""
 
 
 class FalDialect:
@@ -56,11 +62,24 @@ class FalDialect:
             nowhere = Place(Service.OTHER, "/")
             await refuse(FalExchange(scope, receive, send, nowhere, Bases("", "", "")), problem)
             return
-        x = FalExchange(scope, receive, send, place, self._desk.bases(scope, host, place))
+        begun = False
+
+        async def answer(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        x = FalExchange(scope, receive, answer, place, self._desk.bases(scope, host, place))
         try:
             await self._route(x)(self._desk, x)
         except Problem as problem:
             await refuse(x, problem)
+        except Exception:
+            if begun:
+                raise
+            log.exception("request_broke", request_id=scope.get("calotype.request_id"), dialect="fal")
+            mistake = Problem(Code.INTERNAL, "The server made a mistake.", retryable=False)
+            await (refuse_platform if place.service is Service.API else refuse)(x, mistake)
 
     async def _connected(self, scope: Scope, receive: Receive, send: Send, host: str) -> None:
         """Serve a WebSocket: a realtime session, or HTTP over it."""
@@ -88,8 +107,8 @@ class FalDialect:
             if place.service is Service.QUEUE:
                 return self._queued(x, method)
             if place.service is Service.RUN:
-                if method not in ("GET", "POST", "PUT"):
-                    raise _not_offered(method, "POST")
+                if x.scope["method"] not in RUN:
+                    raise not_offered(x.scope["method"], *RUN)
                 return stream_run if place.path.endswith(STREAM) and method == "POST" else run
             if (stored := storage_handler(x, method)) is not None:
                 return stored
@@ -99,19 +118,15 @@ class FalDialect:
         found = request_path(x.place.path)
         if found is None:
             if method != "POST":
-                raise _not_offered(method, "POST")
+                raise not_offered(method, "POST")
             return submit
         x.rest = found.id
         wanted, handler = REQUEST[found.tail]
         if method != wanted:
-            raise _not_offered(method, wanted)
+            raise not_offered(method, wanted)
         return handler
 
 
 async def _no_socket(socket: Socket, problem: Problem) -> None:
     found = refused(problem)
     await socket.refuse(found.status, [JSON], msgspec.json.encode(found.body))
-
-
-def _not_offered(method: str, wanted: str) -> Problem:
-    return Problem(Code.METHOD_NOT_ALLOWED, f"{method} is not offered here; use {wanted}.")

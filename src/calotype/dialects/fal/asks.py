@@ -11,7 +11,7 @@ from calotype.dialects.fal.desk import NAME, Desk, FalExchange
 from calotype.dialects.fal.endpoints import endpoint_id
 from calotype.dialects.fal.inputs import fit
 from calotype.dialects.fal.lifecycle import LIFECYCLE, fal_tags, lifecycle
-from calotype.jobs.intake import Ask
+from calotype.jobs.intake import MAX_TAGS, Ask
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import Context, Generation, Retention
 
@@ -110,7 +110,7 @@ async def _context(desk: Desk, x: FalExchange, caller: Caller, body: bytes, webh
         store_payload=x.header(STORE_IO) != "0",
         acl=wanted.acl.text(),
     )
-    changes["tags"] = fal_tags(x) | context.tags
+    changes["tags"] = fal_tags(x, MAX_TAGS - len(context.tags)) | context.tags
     return msgspec.structs.replace(context, **changes)
 
 

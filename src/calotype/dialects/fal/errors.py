@@ -17,6 +17,8 @@ DOCS = "https://docs.fal.ai/errors#"
 USER_TIMEOUT = (b"x-fal-request-timeout-type", b"user")
 """With this header neither client sends a request again that came to its end by a 504."""
 
+IN_QUERY = frozenset({"fal_webhook"})
+"""Parameters that are not the model's own."""
 PHI_SENTENCE = "PHI results are only answered directly and never stored: use a direct call with sync_mode true."
 """What the general sentence says in this dialect's terms."""
 
@@ -78,6 +80,18 @@ def refused(problem: Problem, media: Collection[str] = ()) -> Refused:
     if code is Code.UNAVAILABLE and not problem.retryable:
         status, kind = 500, "internal_error"
     return _platform(problem, status, kind)
+
+
+def not_offered(method: str, *offered: str) -> Problem:
+    """Return the refusal of a method that a path is not for."""
+    sentence = f"{method} is not offered here; use {' or '.join(offered)}."
+    return Problem(Code.METHOD_NOT_ALLOWED, sentence, data={"allowed": offered})
+
+
+def allowed(problem: Problem) -> Headers:
+    """Return the header that names the methods of a path, for the refusal of another one."""
+    methods = problem.data.get("allowed")
+    return [] if methods is None else [(b"allow", ", ".join(methods).encode())]
 
 
 def as_sent(problem: Problem, names: dict[str, str]) -> Problem:
@@ -171,6 +185,8 @@ def _location(problem: Problem) -> list[str | int]:
         return ["body", "prompt"]
     if problem.field is not None and problem.field[:1].isupper():
         return ["header", problem.field]
+    if problem.field in IN_QUERY:
+        return ["query", problem.field]
     parts = (problem.field or "").replace("[", ".").replace("]", "").split(".")
     return ["body", *(int(part) if part.isascii() and part.isdigit() else part for part in parts if part)]
 

@@ -73,7 +73,7 @@ def fit(card: Card, given: dict[str, Any]) -> Fitted:
     """Fit an input to a card.
 
     Raises:
-        Problem: `invalid_input` for a size that is none.
+        Problem: `invalid_input` for a size or a part of a conversation that is none.
 
     """
     fields: dict[str, Any] = {}
@@ -107,18 +107,34 @@ def fit(card: Card, given: dict[str, Any]) -> Fitted:
 
 
 def _conversation(card: Card, given: dict[str, Any]) -> dict[str, Any]:
-    """Write a prompt, what guides it and pictures as the messages that a model of conversations takes."""
+    """Write a prompt, what guides it and pictures as the messages that a model of conversations takes.
+
+    Raises:
+        Problem: `invalid_input` for a field that is of another type.
+
+    """
     prompt = given.get("prompt")
     takes = "messages" in card.fields and "prompt" not in card.fields
     if not takes or "messages" in given or not isinstance(prompt, str):
         return given
     rest = {name: value for name, value in given.items() if name not in ("prompt", "system_prompt", "image_urls")}
     messages: list[dict[str, Any]] = []
-    if guidance := given.get("system_prompt"):
+    guidance = given.get("system_prompt")
+    if guidance is not None and not isinstance(guidance, str):
+        raise _of_type("system_prompt", "a text")
+    if guidance:
         messages.append({"role": "system", "content": guidance})
-    pictures = [{"type": "image_url", "image_url": {"url": _url(one)}} for one in given.get("image_urls") or ()]
+    urls = given.get("image_urls") or []
+    urls = [_url(one) for one in (urls if isinstance(urls, list) else [urls])]
+    if not all(isinstance(url, str) for url in urls):
+        raise _of_type("image_urls", "a list of URLs")
+    pictures = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
     words: Any = [{"type": "text", "text": prompt}, *pictures] if pictures else prompt
     return {**rest, "messages": [*messages, {"role": "user", "content": words}]}
+
+
+def _of_type(field: str, wanted: str) -> Problem:
+    return Problem(Code.INVALID_INPUT, f"{field} must be {wanted}.", field=field, data={"rule": "type"})
 
 
 def operation_of(card: Card, fields: dict[str, Any]) -> Operation:

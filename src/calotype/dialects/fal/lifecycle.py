@@ -1,16 +1,20 @@
 """How long a caller wants files and who may read them, and fal's own tags: by headers, or by what was set before."""
 
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 from calotype.dialects.fal.desk import Desk, FalExchange
+from calotype.jobs.intake import MAX_TAG_CHARS
 from calotype.kernel.steps import NOT_JSON
 from calotype.media.acl import Acl, StorageSetting
 
 LIFECYCLE = "x-fal-object-lifecycle-preference"
 TAGS = "x-fal-tags"
 MOST_TAGS_CHARS = 4096
+MOST_S = 1 << 40
+"""A longer lifetime is none: the server's own is the longest anyway."""
 
 
 async def lifecycle(desk: Desk, x: FalExchange, org_id: str, *names: str) -> StorageSetting:
@@ -42,12 +46,14 @@ def acl_of(given: Any) -> Acl | None:
     return acl if acl.bounded else None
 
 
-def fal_tags(x: FalExchange) -> dict[str, str]:
-    """Read fal's packed tags, `key=value` with commas between; what is not of that form is left out."""
+def fal_tags(x: FalExchange, most: int) -> dict[str, str]:
+    """Read fal's packed tags, `key=value` with commas between; what is not of that form or too much is left out."""
     text = (x.header(TAGS) or "")[:MOST_TAGS_CHARS]
     pairs = (part.strip().partition("=") for part in text.split(","))
-    return {name.strip(): value.strip() for name, equals, value in pairs if equals and name.strip()}
+    found = ((name.strip(), value.strip()) for name, equals, value in pairs if equals)
+    fitting = {name: value for name, value in found if 0 < len(name) <= MAX_TAG_CHARS >= len(value)}
+    return dict(islice(fitting.items(), max(0, most)))
 
 
 def _seconds(value: Any) -> int | None:
-    return value if type(value) is int and value > 0 else None
+    return value if type(value) is int and 0 < value <= MOST_S else None

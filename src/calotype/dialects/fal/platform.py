@@ -16,6 +16,7 @@ from calotype.dialects.fal import (
 )
 from calotype.dialects.fal.answers import tell
 from calotype.dialects.fal.desk import Desk, FalExchange
+from calotype.dialects.fal.errors import allowed, not_offered
 from calotype.dialects.fal.places import Service
 from calotype.dialects.headers import Headers
 from calotype.kernel.errors import Code, Problem
@@ -109,8 +110,7 @@ async def _answer(desk: Desk, x: FalExchange) -> None:
             await _call(desk, x, route)
             return
     if found:
-        offered = " or ".join(sorted({route.method for route, _ in found}))
-        raise Problem(Code.METHOD_NOT_ALLOWED, f"{method} is not offered here; use {offered}.")
+        raise not_offered(method, *sorted({route.method for route, _ in found}))
     for prefix, reason in NOT_OFFERED.items():
         if path == prefix or path.startswith(prefix + "/"):
             raise Problem(Code.PLANNED, reason)
@@ -147,7 +147,7 @@ async def refuse(x: FalExchange, problem: Problem) -> None:
     status = 400 if problem.status in (409, 422) else problem.status
     kind = KINDS.get(status, "server_error" if status >= 500 else "validation_error")
     error = {"type": kind, "message": problem.message, "request_id": x.request_id}
-    headers: Headers = []
+    headers: Headers = allowed(problem)
     if problem.retry_after_s is not None:
         headers.append((b"retry-after", str(max(1, round(problem.retry_after_s))).encode()))
     await tell(x, status, {"error": error}, headers)

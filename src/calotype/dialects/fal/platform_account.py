@@ -12,7 +12,7 @@ from calotype.dialects.door import Caller
 from calotype.dialects.fal.answers import standing, tell
 from calotype.dialects.fal.desk import Desk, FalExchange
 from calotype.dialects.fal.model_schema import category
-from calotype.dialects.fal.platform_queries import Query, body_as, iso, page, seal, usd_number
+from calotype.dialects.fal.platform_queries import Query, body_as, iso, page, seal, usd_number, wrong
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import Scope
 
@@ -43,6 +43,8 @@ async def list_keys(desk: Desk, x: FalExchange, caller: Caller) -> None:
 async def create_key(desk: Desk, x: FalExchange, caller: Caller) -> None:
     """Make a key of scope API under the bounds of the key that asks; its secret is answered this once."""
     given = body_as(await desk.door.body(x), NewKey)
+    if not given.alias.isprintable():
+        raise wrong("alias", "holds characters that cannot be shown.")
     mine = caller.key
     record, text = await desk.office.accounts.create_key(
         caller.org.id, name=given.alias, key_class=mine.key_class, models=mine.models,

@@ -15,6 +15,8 @@ from calotype.dialects.fal.desk import FalExchange
 from calotype.dialects.json_values import bounded
 from calotype.kernel.errors import Code, Problem
 
+NUL = "\0"
+"""PostgreSQL's texts cannot hold it."""
 MOST_NAMED = 50
 MOST_BUCKETS = 5000
 DAY_MS = 86_400_000
@@ -29,10 +31,17 @@ AUTOMATIC = ((7_200_000, "minute"), (2 * DAY_MS, "hour"), (64 * DAY_MS, "day"), 
 
 
 class Query:
-    """The parameters of a request; lists come repeated, with `[]`, or with commas between."""
+    """The parameters of a request; lists come repeated, with `[]`, or with commas between.
+
+    Raises:
+        Problem: `invalid_input` for what no text of a database can hold.
+
+    """
 
     def __init__(self, x: FalExchange) -> None:
         self._pairs = parse_qsl(x.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        if (odd := next((name for name, value in self._pairs if NUL in value), None)) is not None:
+            raise wrong(odd[:100], "holds a character that is none.")
 
     def text(self, name: str) -> str | None:
         """Return a parameter; the last of several."""
@@ -120,7 +129,7 @@ class Query:
         fits = isinstance(found, list) and len(found) == len(kinds)
         if not fits or any(type(value) is not kind for value, kind in zip(found, kinds, strict=True)):
             raise wrong("cursor", "is not one that an earlier page answered.")
-        if any(isinstance(value, int) and not 0 <= value < 2**62 for value in found):
+        if any(NUL in value if isinstance(value, str) else not 0 <= value < 2**62 for value in found):
             raise wrong("cursor", "is not one that an earlier page answered.")
         return list(found)
 

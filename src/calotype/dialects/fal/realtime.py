@@ -267,7 +267,7 @@ def _most_waiting(x: FalExchange) -> int:
 
     """
     text = x.query.get("max_buffering", str(MOST_WAITING))
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_WAITING):
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MOST_WAITING):
         sentence = f"max_buffering must be a whole number from 1 to {MOST_WAITING}."
         raise Problem(Code.INVALID_INPUT, sentence, field="max_buffering")
     return int(text)

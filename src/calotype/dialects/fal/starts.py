@@ -17,9 +17,8 @@ log = structlog.get_logger(__name__)
 
 def watch_start(desk: Desk, view: JobView) -> None:
     """Take a request out of the queue when its start timeout is over, if it has one and still waits then."""
-    left_s = _left_s(desk, view)
-    if left_s is not None:
-        task = asyncio.create_task(_withdraw_later(desk, view, left_s))
+    if _left_s(desk, view) is not None:
+        task = asyncio.create_task(_withdraw_later(desk, view))
         desk.timers.add(task)
         task.add_done_callback(desk.timers.discard)
 
@@ -39,8 +38,11 @@ def _left_s(desk: Desk, view: JobView) -> float | None:
     return float(limit_s) - (desk.now_ms() - view.job.created_at_ms) / 1000
 
 
-async def _withdraw_later(desk: Desk, view: JobView, left_s: float) -> None:
-    await asyncio.sleep(max(0.0, left_s))
+async def _withdraw_later(desk: Desk, view: JobView) -> None:
+    left_s = _left_s(desk, view)
+    while left_s is not None and left_s > 0:  # again and again: a busy loop's timers ring some milliseconds early
+        await asyncio.sleep(left_s)
+        left_s = _left_s(desk, view)
     try:
         now = await desk.engine.get(view.id, view.job.org_id)
         if now.state is JobState.QUEUED:

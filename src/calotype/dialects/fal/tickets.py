@@ -14,7 +14,8 @@ from calotype.kernel.clock import Clock
 
 Kind = Literal["put", "parts", "cdn", "file"]
 MAC_BYTES = 16
-MAX_CHARS = 2000
+MAX_CHARS = 8000
+"""A file with the longest name and the longest list of readers fits in."""
 FILES = "/files/"
 _encode = msgspec.msgpack.Encoder().encode
 

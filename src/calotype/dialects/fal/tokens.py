@@ -72,7 +72,11 @@ def _covers(app: str, endpoint: str) -> bool:
 
 def _apps(value: Any) -> tuple[str, ...]:
     listed = value if isinstance(value, list) else []
-    apps = tuple(app.strip("/") for app in listed if isinstance(app, str) and 0 < len(app.strip("/")) <= MOST_CHARS)
+    apps = tuple(
+        app.strip("/")
+        for app in listed
+        if isinstance(app, str) and app.isascii() and 0 < len(app.strip("/")) <= MOST_CHARS
+    )
     if not 0 < len(listed) == len(apps) <= MOST_APPS:
         sentence = f"allowed_apps must list 1 to {MOST_APPS} applications, such as flux or fal-ai/flux."
         raise Problem(Code.INVALID_INPUT, sentence, field="allowed_apps")

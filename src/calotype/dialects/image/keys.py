@@ -116,8 +116,8 @@ def _read(body: dict[str, Any], kind: type[Asked]) -> Asked:
 
 
 def _name(given: str) -> str:
-    if not 1 <= len(given.strip()) <= MAX_NAME_CHARS:
-        raise Problem(Code.INVALID_INPUT, f"name has 1 to {MAX_NAME_CHARS} characters.", field="name")
+    if not 1 <= len(given.strip()) <= MAX_NAME_CHARS or not given.isprintable():
+        raise Problem(Code.INVALID_INPUT, f"name has 1 to {MAX_NAME_CHARS} characters that can be shown.", field="name")
     return given.strip()
 
 

@@ -2,8 +2,12 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
+from calotype.catalog import Catalog
 from calotype.catalog import rules as r
 from calotype.catalog.rules import input_tokens, text_bytes
+from calotype.kernel.generation import Operation
 
 TOKENS = r.Token(micro=0, text=("messages", "tools"), max_input=10_000, max_part=1_500, max_output=1)
 
@@ -38,6 +42,18 @@ def test_what_is_no_picture_may_be_as_long_as_the_model_takes() -> None:
     book = {"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBERi0="}}
     for part in (film, talk, book, picture("data:video/mp4;base64,AAAA"), picture("DATA:application/pdf;base64,AAAA")):
         assert input_tokens(TOKENS, asked(part)) == 10_000, part
+
+
+def test_a_picture_by_address_is_held_as_a_film_where_the_upstream_would_read_one() -> None:
+    opening = replace(TOKENS, opens=True)
+    film = "https://example.com/an-hour-that-calls-itself-a-picture.png"
+    assert input_tokens(opening, asked(picture(film))) == 10_000
+    assert input_tokens(opening, asked(picture("data:image/png;base64,AAAA"))) < 2_000
+    assert input_tokens(TOKENS, asked(picture(film))) < 2_000
+    for card in Catalog.load().by_operation(Operation.CHAT):
+        for route in card.routes:
+            if route.kind == "google":
+                assert isinstance(route.cost, r.Token) and route.cost.opens
 
 
 def test_sound_inside_a_message_has_no_more_tokens_than_bytes() -> None:

@@ -114,8 +114,9 @@ class Token(Rule, frozen=True, kw_only=True, tag="token"):
     `max_output` tokens for each output, or what `output_field` allows. `output_table` gives the output bound by the
     value of one input field, and with `by_megapixel` for each started megapixel. Each file in the `images` fields is
     held as `max_image` tokens, and with `max_part` each picture inside a conversation as so many; a recording inside it
-    as its bytes, and any other file, whose length nothing tells, as `max_input`. Measured usage is named `input_tokens`
-    (text), `input_image_tokens`, `output_tokens`.
+    as its bytes, and any other file, whose length nothing tells, as `max_input`. So is with `opens` a picture of which
+    only the address is given, as the upstream opens whatever lies there, be it a film. Measured usage is named
+    `input_tokens` (text), `input_image_tokens`, `output_tokens`.
     """
 
     per: Positive = 1_000_000
@@ -126,6 +127,7 @@ class Token(Rule, frozen=True, kw_only=True, tag="token"):
     images: tuple[str, ...] = ()
     max_image: Count = 0
     max_part: Count = 0
+    opens: bool = False
     max_output: Count
     output_field: str | None = None
     output_table: dict[str, dict[str, Count]] = {}
@@ -329,15 +331,15 @@ def _part_tokens(rule: Token, part: dict[str, Any]) -> int:
         return max(rule.max_part, text_bytes(part))
     held = part.get(PICTURE)
     address = held.get("url") if isinstance(held, dict) else held
-    if part["type"] != PICTURE or not isinstance(address, str) or _no_picture(address):
+    if part["type"] != PICTURE or not isinstance(address, str) or _no_picture(address, linked=rule.opens):
         return rule.max_input
     return rule.max_part + text_bytes(part) - text_bytes(address)
 
 
-def _no_picture(address: str) -> bool:
-    """Say whether an address holds another kind of file itself."""
+def _no_picture(address: str, *, linked: bool) -> bool:
+    """Say whether an address holds another kind of file itself, or with `linked` may lead to one."""
     head = address[:20].lower()
-    return head.startswith("data:") and not head.startswith("data:image/")
+    return not head.startswith("data:image/") if head.startswith("data:") else linked
 
 
 def output_tokens(rule: Token, fields: dict[str, Any]) -> int:

@@ -136,7 +136,8 @@ def theirs(_surface: Surface) -> dict[str, str]:
 
 FOREIGN: list[tuple[str, str]] = [
     ("GET", "/v1/videos/{film}"), ("DELETE", "/v1/videos/{film}"), ("GET", "/v1/videos/{film}/content"),
-    ("POST", "/v1/videos/{film}/remix"), ("GET", "/v1/files/{file}"), ("GET", "/v1/files/{file}/content"), ("DELETE", "/v1/files/{file}"),
+    ("POST", "/v1/videos/{film}/remix"), ("GET", "/v1/files/{file}"), ("GET", "/v1/files/{file}/content"),
+    ("DELETE", "/v1/files/{file}"),
     ("GET", "/api/v1/media/status/{job}"), ("GET", "/api/v1/text-to-image/status/{job}"),
     ("POST", "/api/v1/veo31-video/cancel/{job}"), ("GET", "/api/v1/video/status?operation_id={film}"),
     ("GET", "/api/v1/video/status?operation_id=operations/{request}"),

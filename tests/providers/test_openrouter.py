@@ -259,6 +259,14 @@ def test_a_bill_that_cannot_be_had_costs_nobody_the_recording(trouble: Any) -> N
     assert len(held(call(Operation.TEXT_TO_SPEECH, input="Hello"), recording()).requests) == 1
 
 
+@pytest.mark.parametrize(("ident", "asked"), [("gen-9", 1), ("a&id=gen-8", 0), ("..", 0), ("a/b", 0)])
+def test_a_bill_is_asked_for_by_the_generations_own_id_and_by_nothing_that_is_none(ident: str, asked: int) -> None:
+    sound = recording(**{"x-request-id": "of-the-proxy", "x-generation-id": ident})
+    one = held(call(Operation.TEXT_TO_SPEECH, input="Hello"), sound, *[answer({"data": {"total_cost": 0.003}})] * asked)
+    assert [request.url for request in one.requests[1:]] == [f"{BASE_URL}/generation?id={ident}"] * asked
+    assert succeeded(one).upstream_id == ident
+
+
 def test_a_recording_is_sent_inside_and_written_down_in_full() -> None:
     body = {"text": "Hi.", "usage": {"seconds": 3, "cost": 0.0006}, "segments": [{"start": 0, "end": 2, "text": "Hi."}]}
     fields = {"audio_url": "data:audio/x-wav;base64,UklGRg==", "language": "en", "response_format": "srt"}

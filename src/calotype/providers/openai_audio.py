@@ -42,7 +42,7 @@ def recording(call: Call, answer: HttpResponse) -> Outcome:
         return Failed(FailedKind.UPSTREAM, "The provider delivered no recording.", status=answer.status)
     asked = call.input.get("response_format")
     kind = CONTENT_TYPES.get(asked) if isinstance(asked, str) else said
-    upstream_id = answer.headers.get("x-request-id") or answer.headers.get("x-generation-id")
+    upstream_id = answer.headers.get("x-generation-id") or answer.headers.get("x-request-id")
     return Succeeded((Output(data=answer.body, content_type=kind or CONTENT_TYPES["mp3"]),), upstream_id=upstream_id)
 
 
@@ -88,7 +88,7 @@ def written(call: Call, answer: HttpResponse, body: Any, cost: Cost | None) -> O
     shape = call.input.get("response_format")
     if shape in SUBTITLES:
         data[shape] = SUBTITLES[shape](segments)
-    upstream_id = answer.headers.get("x-request-id") or answer.headers.get("x-generation-id")
+    upstream_id = answer.headers.get("x-generation-id") or answer.headers.get("x-request-id")
     warnings: tuple[str, ...] = ()
     estimated: dict[str, int] = {}
     if length_s is None:

@@ -29,7 +29,7 @@ def embeddings(
         return Failed(FailedKind.UPSTREAM, "The provider answered another number of vectors.", status=answer.status)
     usage = said["usage"] if isinstance(said.get("usage"), dict) else {}
     counted = {name: number for name, number in token_usage(usage).items() if name == "input_tokens"}
-    upstream_id = answer.headers.get("x-request-id") or answer.headers.get("x-generation-id")
+    upstream_id = answer.headers.get("x-generation-id") or answer.headers.get("x-request-id")
     return Succeeded(
         data={"embeddings": vectors}, usage=counted, cost=cost_of(usage) if usage else None, upstream_id=upstream_id
     )

@@ -94,7 +94,7 @@ class Refusals:
         said = error or ErrorBody()
         text = said.message if call.data_class is not DataClass.PHI else ""
         words = redacted(f"HTTP {status} {said.type} {said.code} {text}", [self._key, *prose(call.input)])
-        request_id = answer.headers.get("x-request-id") or answer.headers.get("x-generation-id") or ""
+        request_id = answer.headers.get("x-generation-id") or answer.headers.get("x-request-id") or ""
         return Failed(
             kind,
             message,

@@ -62,7 +62,7 @@ _TEXT = msgspec.json.Decoder(str)
 
 def delivered(answer: HttpResponse, read_usage: ReadUsage) -> Outcome:
     """Return the pictures of a good answer; `read_usage` knows the server's words for what they cost."""
-    request_id = answer.headers.get("x-request-id") or answer.headers.get("x-generation-id")
+    request_id = answer.headers.get("x-generation-id") or answer.headers.get("x-request-id")
     try:
         said = _ANSWER.decode(answer.body)
         outputs = tuple(output for item in said.data if (output := _output(item, said)) is not None)

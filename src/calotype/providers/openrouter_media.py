@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from calotype.kernel.outcome import Cost, Failed, FailedKind, Outcome, Succeeded
 from calotype.kernel.steps import HttpResponse, Steps, TransportError, Wait
+from calotype.providers.answers import is_name
 from calotype.providers.base import Call
 from calotype.providers.openai_account import Account, given
 from calotype.providers.openai_audio import speech, written
@@ -47,7 +48,7 @@ def pointer(url: str) -> dict[str, Any]:
 def spoken(account: Account, call: Call, extra: dict[str, Any]) -> Steps[Outcome]:
     """Have a text spoken. The recording carries no bill: that is asked for by the answer's id, and may come late."""
     outcome = yield from speech(account, call, extra)
-    if not isinstance(outcome, Succeeded) or outcome.upstream_id is None:
+    if not isinstance(outcome, Succeeded) or not is_name(outcome.upstream_id, 100):
         return outcome
     return replace(outcome, cost=(yield from _billed(account, outcome.upstream_id)))
 

@@ -16,7 +16,7 @@ from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import DataClass, Operation
 from calotype.kernel.job import JobState
 from calotype.kernel.outcome import Cost, Failed, FailedKind, Succeeded
-from calotype.providers.base import Runtime
+from calotype.providers.base import Handle, Runtime
 
 log = structlog.get_logger(__name__)
 
@@ -81,6 +81,7 @@ class Finisher:
         return await self._delivered(job, outcome, delivery)
 
     async def _delivered(self, job: JobRow, outcome: Succeeded, delivery: Delivery) -> JobView | None:
+        job.ending = True
         cost = self._cost(job, outcome, delivery)
         closing = Closing(job.attempt, "done", upstream_id=outcome.upstream_id, cost=cost)
         if (outcome.outputs or _makes_a_file(job)) and not delivery.artifacts and not delivery.inline:
@@ -131,7 +132,7 @@ class Finisher:
         """Give up a job whose deadline has passed."""
         runtime = self._runtimes.get(job.provider)
         if job.state is JobState.RUNNING and runtime is not None and job.handle is not None:
-            await runtime.cancel(job.handle)
+            await _stop(runtime, job.handle, job)
         problem = Problem(
             Code.TIMEOUT, "The job did not end before its deadline; nothing was charged.", retryable=False
         )
@@ -142,7 +143,7 @@ class Finisher:
         """Stop the job if that is still possible; None lets it go on to its end."""
         if job.state is JobState.RUNNING:
             runtime = self._runtimes.get(job.provider)
-            if runtime is None or job.handle is None or not await runtime.cancel(job.handle):
+            if runtime is None or job.handle is None or not await _stop(runtime, job.handle, job):
                 return None
         elif job.state is JobState.SUBMITTING:
             runtime = self._runtimes.get(job.provider)
@@ -154,6 +155,7 @@ class Finisher:
 
     async def canceled(self, job: JobRow) -> JobView | None:
         """End a job whose work has stopped because somebody asked for it."""
+        job.ending = True
         problem = Problem(Code.CANCELED, "The job was canceled; nothing was charged.", retryable=False)
         closing = Closing(job.attempt, "failed", error="canceled") if job.state is not JobState.QUEUED else None
         return await self._rows.end(job, JobState.CANCELED, problem=problem, closing=closing)
@@ -190,6 +192,15 @@ def detail(job: JobRow, outcome: Failed) -> str:
     if job.data_class is DataClass.PHI:
         return outcome.kind.value
     return f"{outcome.kind.value}: {outcome.detail or outcome.message}"[:500]
+
+
+async def _stop(runtime: Runtime, handle: Handle, job: JobRow) -> bool:
+    """Ask an upstream to stop; an adapter that breaks over it has stopped nothing, and must not keep the job open."""
+    try:
+        return await runtime.cancel(handle)
+    except Exception as error:
+        log.warning("cancel_broke", job_id=job.id, provider=job.provider, error=type(error).__name__)
+        return False
 
 
 def _makes_a_file(job: JobRow) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -30,11 +31,17 @@ IDLE_S = 1.0
 """The slow look that makes a lost wake-up a delay and nothing more."""
 CROWDED_S = 0.25
 """The pause while jobs are due whose providers are full."""
+PUT_BACK_S = 2.0
+"""From here on a clock that shows less time than has passed was put back; less is the drift that is always there."""
 UNLIMITED = 100_000
 """A provider cap from here on is not counted at every claim."""
 
 _FREE_LEASES = Sql(
     "UPDATE job SET next_at_ms = :now_ms WHERE lease_by IS NOT NULL AND lease_by <> :instance AND next_at_ms > :now_ms"
+    " AND state IN ('queued', 'submitting', 'running', 'storing')"
+)
+_DUE_NOW = Sql(
+    "UPDATE job SET next_at_ms = :now_ms WHERE lease_by IS NULL AND next_at_ms > :now_ms"
     " AND state IN ('queued', 'submitting', 'running', 'storing')"
 )
 
@@ -80,6 +87,7 @@ class Runner:
         self._crowded = False
         self._after = ""
         self._looked_at_ms = 0
+        self._seen_at = (clock.now_ms() / 1000, time.monotonic())
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self.healthy_at_ms = 0
@@ -156,6 +164,7 @@ class Runner:
             self._busy[provider] -= 1
             self._claimed -= claimed
             self._stepper.progress.pop(job.id, None)
+            self._stepper.payloads.pop(job.id, None)  # of a PHI job, which only ever has this one task
             if self._crowded:
                 self._bus.wake.set()
 
@@ -175,6 +184,7 @@ class Runner:
     async def _loop(self) -> None:
         while not self._stopping:
             try:
+                await self._mind_clock()
                 busy = await self._claim()
                 self.healthy_at_ms = self._clock.now_ms()
                 if not busy:
@@ -186,14 +196,24 @@ class Runner:
                 log.exception("claim_broke")
                 await asyncio.sleep(IDLE_S)
 
+    async def _mind_clock(self) -> None:
+        """Make what waits due when the clock was put back, instead of waiting until its time has come round again."""
+        then_s, tick_s = self._seen_at
+        now_s, now_tick_s = self._clock.now_ms() / 1000, time.monotonic()
+        behind_s = then_s + now_tick_s - tick_s - now_s
+        if behind_s > PUT_BACK_S:
+            log.warning("clock_put_back", seconds=round(behind_s))
+            await self._db.write(lambda tx: tx.execute(_DUE_NOW, {"now_ms": int(now_s * 1000)}))
+        self._seen_at = (now_s, now_tick_s)
+
     async def _claim(self) -> bool:
         """Claim what is due and begin to work on it; say whether there may be more at once."""
+        self._bus.wake.clear()
+        self._looked_at_ms = self._clock.now_ms()
         room = min(self._settings.steps_in_progress - self._claimed, self._settings.claim_batch)
         self._crowded = room <= 0 or any(self._busy[name] >= cap for name, cap in self._caps.items())
         if room <= 0:
             return False
-        self._bus.wake.clear()
-        self._looked_at_ms = self._clock.now_ms()
         claim = Claim(
             instance=self.instance,
             now_ms=self._looked_at_ms,
@@ -264,6 +284,8 @@ class Runner:
         if active is None:
             return False
         active.job.cancel_requested = True
+        if active.canceling or active.job.ending:
+            return True
         if not self._cancellable(active.job.provider):
             return False
         active.canceling = True

@@ -166,8 +166,7 @@ class Stepper:
         try:
             outcome = await runtime.submit(call, on_commit, on_progress, partial(self._feed.publish, job.id))
         finally:
-            if call.files:
-                await self._inputs.release(job)
+            await self._inputs.release(job)
         if not isinstance(outcome, Failed):
             await on_commit()
         return outcome, state["begun"]

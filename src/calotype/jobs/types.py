@@ -100,6 +100,8 @@ class JobRow(Struct):
     finished_at_ms: int | None
     handle: dict[str, Any] | None = None
     upstream_id: str | None = None
+    ending: bool = False
+    """Its end is being written: nothing may stop that, for what is written stands and the result is here alone."""
 
     @property
     def ended(self) -> bool:
@@ -152,7 +154,8 @@ class InlineOutput(Struct, frozen=True):
     base64: bytes | None = None
 
 
-COLUMNS = tuple(name for name in JobRow.__struct_fields__ if name not in ("handle", "upstream_id"))
+_BESIDE = ("handle", "upstream_id", "ending")
+COLUMNS = tuple(name for name in JobRow.__struct_fields__ if name not in _BESIDE)
 """The columns of the job table in the order of `JobRow`."""
 
 _plan = msgspec.json.Decoder(JobPlan)

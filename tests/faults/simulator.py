@@ -400,7 +400,7 @@ class _Hasty:
 def hasty() -> Iterator[None]:
     """Shorten the pauses that only wait for better times, migrate nothing, and read the cards once."""
     finish, runner, app = calotype.jobs.finish, calotype.jobs.runner, calotype.app
-    kept = asyncio, runner.IDLE_S, app.upgrade, app.Catalog
+    kept = asyncio, runner.IDLE_S, app.bring_up, app.Catalog
     catalogs: dict[str, Catalog] = {}
 
     class Cached:
@@ -412,12 +412,12 @@ def hasty() -> Iterator[None]:
 
     finish.asyncio = runner.asyncio = _Hasty()  # type: ignore[assignment]
     runner.IDLE_S = 0.01
-    app.upgrade, app.Catalog = lambda url: None, Cached  # type: ignore[assignment,misc]
+    app.bring_up, app.Catalog = lambda url: None, Cached  # type: ignore[assignment,misc]
     try:
         yield
     finally:
         finish.asyncio = runner.asyncio = asyncio
-        _, runner.IDLE_S, app.upgrade, app.Catalog = kept  # type: ignore[misc]
+        _, runner.IDLE_S, app.bring_up, app.Catalog = kept  # type: ignore[misc]
 
 
 async def simulate(seed: int, numbers: list[int], *, server: str | None = None, tell: Any = None) -> list[str]:

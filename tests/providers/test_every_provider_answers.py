@@ -183,3 +183,36 @@ def test_a_direct_call_to_fal_that_fails_late_may_have_been_worked_on_and_is_not
 
         _, end = held(adapter("fal", clock).submit(way.call), reply)
         assert isinstance(end, Failed) and end.kind is kind, end
+
+
+@pytest.mark.parametrize("name", [*TAKING, "azure"])
+@pytest.mark.parametrize(
+    "status", [200, 204, 301, 302, 307, 400, 401, 402, 403, 404, 405, 410, 408, 409, 425, 429, 500, 502, 503, 504, 529]
+)
+def test_a_look_that_tells_nothing_never_ends_a_job_that_was_paid_for(name: str, status: int) -> None:
+    way = POLLED.get(name) or next(one for one in WAYS if one.kind == "azure" and one.operation is Operation.OCR)
+    provider = adapter(way.kind)
+    place = {"operation-location": f"{ADAPTERS['azure'][1]}/documentintelligence/documentModels/x/analyzeResults/1"}
+    taken = HttpResponse(202, place) if name == "azure" else answer(TAKING[name]("good"))
+    begun = held(provider.submit(way.call), lambda _: taken)[1]
+    assert isinstance(begun, Pending)
+    handle = json.decode(json.encode(begun.handle))
+    for body in (
+        HTML,
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b'"done"',
+        b"\xff\xfe{}",
+        b"[" * 5_000,
+        b'{"status": 7, "data": 1, "code": "x"}',
+    ):
+        _, outcome = held(provider.poll(handle), lambda _, b=body: HttpResponse(status, {"location": EVIL}, b))
+        if isinstance(outcome, Failed):
+            assert outcome.kind in (FailedKind.RETRY, FailedKind.AUTH, FailedKind.QUOTA, FailedKind.UNKNOWN), (
+                body,
+                outcome,
+            )
+        else:
+            assert isinstance(outcome, Pending), (body, outcome)

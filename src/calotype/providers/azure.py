@@ -164,7 +164,7 @@ class Azure(Provider):
             )
         if answer.ok and isinstance(status, str):
             return Pending(handle, poll_after_s=retry_after_s(answer, self._clock))
-        if answer.status == 404:
+        if answer.status == 404 and said.get("error"):
             return Failed(FailedKind.UPSTREAM, "The provider no longer knows the request.", status=404)
         return Failed(
             FailedKind.RETRY,

@@ -155,7 +155,7 @@ class Bfl(Provider):
             return Succeeded(outputs, data={"seed": seed} if isinstance(seed, int) else {})
         if isinstance(status, str) and (failure := ended(status, said, [self._key])) is not None:
             return failure
-        if NOT_FOUND in (status, said.get("detail")) or answer.status == 404:
+        if NOT_FOUND in (status, said.get("detail")) or (answer.status == 404 and isinstance(said.get("detail"), str)):
             young = self._clock.now_ms() - handle["since_ms"] < FIND_S * 1000
             gone = Failed(FailedKind.UPSTREAM, "The provider no longer knows the request.", status=answer.status)
             return Pending(handle) if young else gone

@@ -20,7 +20,7 @@ from calotype.providers.answers import immediately, is_name, retry_after_s
 from calotype.providers.base import Call, Check, Handle, Idempotency, MediaInputs, PollSchedule, Provider
 from calotype.providers.credentials import mark_of
 from calotype.providers.fal_account import account
-from calotype.providers.fal_answers import FAILURES, REFUSALS, delivered, failed, speaks, typed
+from calotype.providers.fal_answers import FAILURES, REFUSALS, delivered, failed, speaks, typed, unknown
 from calotype.providers.fal_callbacks import keys_of, plausible, proven
 from calotype.providers.fal_calls import BASE_URL, UNTAKEN, bases, key_hosts, may_upload, run_base, upstream_input
 from calotype.providers.fal_chat import answered, ignored, prompted
@@ -291,9 +291,10 @@ class Fal(Provider):
         return HttpRequest(method, url, self._authorized(), read_timeout_s=POLL_TIMEOUT_S, total_timeout_s=120.0)
 
     def _waiting(self, answer: HttpResponse) -> Failed:
-        """Say that a read told nothing; only an unknown request is an end."""
+        """Say that a read told nothing; only a request that fal itself calls unknown is an end."""
         refusal = failed(REFUSALS, answer, self._key)
-        if refusal.kind not in (FailedKind.AUTH, FailedKind.QUOTA, FailedKind.GONE):
+        gone = answer.status in (404, 410) and unknown(answer)
+        if refusal.kind not in (FailedKind.AUTH, FailedKind.QUOTA) and not (refusal.kind is FailedKind.GONE and gone):
             refusal = msgspec.structs.replace(
                 refusal, kind=FailedKind.RETRY, message="The provider could not be asked."
             )

@@ -133,6 +133,12 @@ def speaks(answer: HttpResponse) -> bool:
     return _error(answer)[0] is not None
 
 
+def unknown(answer: HttpResponse) -> bool:
+    """Say whether it is fal itself that does not know a request (§5.2), and not something on the way to it."""
+    body = answer.json()
+    return speaks(answer) or (isinstance(body, dict) and body.get("status") == "NOT_FOUND")
+
+
 def cost_of(answer: HttpResponse) -> Cost | None:
     """Return the units that fal says it bills (`x-fal-billable-units`); their price is fal's price list."""
     units = answer.headers.get("x-fal-billable-units", "")

@@ -18,7 +18,7 @@ from calotype.kernel.generation import Operation
 from calotype.kernel.outcome import Failed, FailedKind, Output
 from calotype.kernel.steps import HttpRequest, HttpResponse
 from calotype.providers.answers import retry_after_s
-from calotype.providers.google_errors import refusal
+from calotype.providers.google_errors import refusal, said
 from calotype.settings import ProviderSettings
 
 BASE_URL = "https://generativelanguage.googleapis.com"
@@ -126,9 +126,13 @@ class Line:
         return replace(failed, retry_after_s=wait_s)
 
     def waiting(self, answer: HttpResponse) -> Failed:
-        """Return what a poll that told nothing means: only the account's trouble and an unknown name are ends."""
+        """Return what a poll that told nothing means: only the account's trouble and an unknown name are ends.
+
+        That a name is unknown is Google's own word; a redirect, or the page of something on the way, says nothing.
+        """
         refused = self.refused(answer)
-        if refused.kind in (FailedKind.AUTH, FailedKind.QUOTA, FailedKind.GONE):
+        gone = answer.status in (404, 410) and said(answer).error is not None
+        if refused.kind in (FailedKind.AUTH, FailedKind.QUOTA) or (refused.kind is FailedKind.GONE and gone):
             return refused
         return replace(refused, kind=FailedKind.RETRY, message="The provider could not be asked.")
 

@@ -52,7 +52,9 @@ def looked(account: Account, handle: Handle, call: Call) -> Steps[Outcome]:
     if answer.ok and isinstance(body, dict) and isinstance(body.get("status"), str):
         return _read(account, handle, body)
     refusal = account.refusals.failed(call, answer, late=False)
-    if refusal.kind in (FailedKind.AUTH, FailedKind.QUOTA, FailedKind.GONE):
+    its_own = isinstance(body, dict) and bool(body.get("error"))  # and not that of something on the way
+    gone = answer.status in (404, 410) and its_own
+    if refusal.kind in (FailedKind.AUTH, FailedKind.QUOTA) or (refusal.kind is FailedKind.GONE and gone):
         return refusal
     return Failed(
         FailedKind.RETRY, "The provider could not be asked.", detail=refusal.detail, status=answer.status,

@@ -18,6 +18,7 @@ _BLOCK = re.compile(
 _ADDRESS = re.compile(r"\$BASE(/[^\s\"'?]*)")
 _METHOD = re.compile(r"(?:-X|--request) ?([A-Z]+)")
 _BODY = re.compile(r"(?<!\S)(?:-d|--data\S*|-F|--form\S*|--json)(?!\S)")
+_AS_QUERY = re.compile(r"(?<!\S)(?:-G|--get)(?!\S)")
 
 
 class Block(Struct, frozen=True):
@@ -36,7 +37,7 @@ class Block(Struct, frozen=True):
         found = []
         for part in re.split(r"(?m)(?:^|(?<=[|;&(]))\s*curl\b", self.command)[1:]:
             method = _METHOD.search(part)
-            usual = "POST" if _BODY.search(part) else "GET"
+            usual = "POST" if _BODY.search(part) and not _AS_QUERY.search(part) else "GET"
             found += [(method[1] if method else usual, path[1]) for path in _ADDRESS.finditer(part)]
         return found
 

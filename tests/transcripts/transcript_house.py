@@ -32,6 +32,7 @@ QUICK = PollSchedule(first_s=0.01, factor=1.01, max_s=0.02)
 TOKENS_MICRO = 3_000_000
 """For a million tokens of the models whose price an upstream's list tells."""
 SKETCH_MICRO = 1_000
+FLUX_MICRO = 25_000
 SORA = {
     "sora2-text-to-video": "sora-2-text-to-video", "sora2-video": "sora-2-image-to-video",
     "sora2-character": "sora-2-characters",
@@ -48,7 +49,7 @@ def providers(url: dict[str, str]) -> dict[str, Any]:
     resident = {"kind": "openai", "base_url": f"{url['openai']}/v1", "api_key": "sk-sandbox"}
     return {
         "fal": {"api_key": "sandbox:key", "base_url": f"{url['fal']}/queue"},
-        "bfl": {"api_key": "bfl-sandbox", "base_url": url["bfl"]},
+        "bfl": {"api_key": "bfl-sandbox", "base_url": url["bfl"], "max_in_progress": 1},
         "google": {"api_key": "sandbox-key", "base_url": url["google"]},
         "kie": {"api_key": "kie-sandbox", "base_url": url["kie"], "models": SORA, "max_in_progress": 2},
         "openrouter": {"api_key": "sk-or-v1-sandbox", "base_url": f"{url['openrouter']}/api/v1"},
@@ -104,6 +105,7 @@ def serving(folder: Path) -> Iterator[tuple[House, dict[str, str]]]:
         allowed = [address.removeprefix("http://"), *(f"localhost:{port}" for port in ports)]
         prices = {
             "phaya-gpt": TOKENS_MICRO, "qwen/qwen3-embedding-8b": TOKENS_MICRO, "local/sketch": SKETCH_MICRO,
+            "fal-ai/flux/dev": FLUX_MICRO,
         }  # fmt: skip
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(kie_adapter, "Turnstile", lambda: Turnstile(most=100_000))

@@ -6,6 +6,14 @@ from calotype.catalog import Card
 from calotype.dialects.fal.outputs import SINGLE
 from calotype.kernel.generation import Operation
 
+CATEGORIES: dict[Operation, str] = {
+    Operation.UPSCALE: "image-to-image", Operation.BACKGROUND_REMOVAL: "image-to-image",
+    Operation.TALKING_AVATAR: "image-to-video", Operation.LIP_SYNC: "video-to-video",
+    Operation.TEXT_TO_MUSIC: "text-to-audio", Operation.VOICE_CLONING: "text-to-speech",
+    Operation.SPEECH_TO_SPEECH: "audio-to-audio", Operation.TRANSCRIPTION: "speech-to-text", Operation.CHAT: "llm",
+    Operation.OCR: "image-to-text",
+}  # fmt: skip
+"""fal's words for operations that it calls otherwise (`wire/products.md E6`)."""
 _FILE: dict[str, Any] = {
     "title": "File",
     "type": "object",
@@ -73,8 +81,9 @@ def model_document(card: Card, queue_url: str, own_url: str) -> dict[str, Any]:
 
 
 def category(card: Card) -> str:
-    """Return the one word under which a model is listed."""
-    return card.category or card.operations[0].value
+    """Return the one word under which a model is listed, fal's where fal has one."""
+    first = card.operations[0]
+    return CATEGORIES.get(first, first.value)
 
 
 def output_schema(card: Card, title: str) -> dict[str, Any]:

@@ -72,7 +72,7 @@ async def models(desk: Desk, x: FalExchange) -> None:
         for card in found
         if (named is not None or _runs(desk, card))
         and wanted in (None, _status(desk, card))
-        and (kind is None or kind in (category(card), *(one.value for one in card.operations)))
+        and (kind is None or kind in (category(card), card.category, *(one.value for one in card.operations)))
         and all(word in _words(card) for word in words)
     ]
     after = query.cursor(str)
@@ -186,7 +186,7 @@ def _status(desk: Desk, card: Card) -> str:
 
 
 def _words(card: Card) -> str:
-    return " ".join((*card.names, card.title, card.description, category(card), *card.tags)).lower()
+    return " ".join((*card.names, card.title, card.description, category(card), card.category, *card.tags)).lower()
 
 
 def _model(desk: Desk, x: FalExchange, card: Card, *, schema: bool) -> dict[str, Any]:

@@ -94,9 +94,9 @@ class Query:
         text = self.text("limit")
         if text is None:
             return default
-        if not (text.isascii() and text.isdigit() and len(text) < 8 and int(text) >= 1):
+        if not (text.isascii() and text.isdigit() and len(text) < 8 and 1 <= int(text) <= most):
             raise wrong("limit", f"must be a whole number from 1 to {most}.")
-        return min(int(text), most)
+        return int(text)
 
     def models(self, catalog: Catalog, *, required: bool = False) -> tuple[str, ...] | None:
         """Return the ids of the models that `endpoint_id` names, by id or alias; one that is not known stays as it is.

@@ -139,6 +139,44 @@ async def test_a_connection_that_ends_between_two_requests_does_not_repeat_the_s
     assert len(requests) == 2
 
 
+async def test_a_long_body_is_put_together_from_its_pieces_and_the_connection_is_used_again(upstream):
+    body = bytes(range(256)) * 2000
+    served = []
+
+    async def talk(reader, writer):
+        served.append(writer)
+        for _ in range(2):
+            await read_request(reader)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:10])
+            for at in range(10, len(body), 100_000):
+                await writer.drain()
+                writer.write(body[at : at + 100_000])
+        await writer.drain()
+
+    async with raw_server(talk) as url:
+        for _ in range(2):
+            assert (await upstream.perform(HttpRequest("GET", url))).body == body
+    assert len(served) == 1
+
+
+async def test_bytes_that_follow_a_body_are_no_part_of_it_and_end_the_connection(upstream):
+    body = b"abcdef" * 200_000  # more than is read at once
+    served = []
+
+    async def talk(reader, writer):
+        served.append(writer)
+        await read_request(reader)
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+        writer.write(head + body + b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+        await writer.drain()
+        await reader.read()
+
+    async with raw_server(talk) as url:
+        for _ in range(2):
+            assert (await upstream.perform(HttpRequest("GET", url))).body == body
+    assert len(served) == 2
+
+
 async def test_silence_after_the_request_may_have_been_sent(upstream):
     async def silent(reader, writer):
         await read_request(reader)

@@ -185,6 +185,7 @@ class _Connection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
         self._size = 0
+        self._length: int | None = None
         self._head_done = False
         self._to_the_end = False
         self._received = 0
@@ -260,6 +261,9 @@ class _Connection(asyncio.Protocol):
             self.close()
             return
         self._received += len(data)
+        if self._length is not None:
+            self._go_on(data, self._length - self._size)
+            return
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -268,6 +272,20 @@ class _Connection(asyncio.Protocol):
         if not self._head_done and self._received > MAX_HEAD_BYTES:
             self._fail(BrokenOffError("the answer's head is too long"))
             self.close()
+
+    def _go_on(self, data: bytes, left: int) -> None:
+        """Take more of a body whose length is known: the parser would only copy it."""
+        if len(data) > left:  # bytes nobody asked for follow
+            data = data[:left]
+            self._body.append(data)
+            self._size += left
+            self._finish(keep=False)
+            self.close()
+            return
+        self._body.append(data)
+        self._size += len(data)
+        if len(data) == left:
+            self._finish(keep=self._parser.should_keep_alive())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._registry.discard(self)
@@ -294,8 +312,11 @@ class _Connection(asyncio.Protocol):
         if request.method == "HEAD" or status in _BODILESS:
             self._finish(keep=False)
         elif length is not None:
-            if length.isascii() and length.isdigit() and int(length) > request.max_bytes:
+            size = int(length) if length.isascii() and length.isdigit() else 0
+            if size > request.max_bytes:
                 self._refuse_size(request)
+            elif size and "transfer-encoding" not in self._headers:
+                self._length = size
         elif "transfer-encoding" not in self._headers:
             self._to_the_end = True
 

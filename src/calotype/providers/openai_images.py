@@ -11,6 +11,7 @@ from calotype.kernel.generation import Operation
 from calotype.kernel.outcome import Cost, Failed, FailedKind, Outcome, Output, Succeeded
 from calotype.kernel.steps import HttpRequest, HttpResponse, Part, Steps
 from calotype.providers.base import Call
+from calotype.providers.long_texts import lift
 from calotype.providers.openai_account import Account, count, given
 from calotype.providers.openai_errors import MALFORMED
 from calotype.providers.openai_forms import form_fields
@@ -43,7 +44,7 @@ def _edit(account: Account, call: Call) -> HttpRequest:
 
 
 class _Item(Struct):
-    b64_json: Raw = Raw()
+    b64_json: str | None = None
     url: Raw = Raw()
     revised_prompt: Any = None
     media_type: Any = None
@@ -63,9 +64,10 @@ _TEXT = msgspec.json.Decoder(str)
 def delivered(answer: HttpResponse, read_usage: ReadUsage) -> Outcome:
     """Return the pictures of a good answer; `read_usage` knows the server's words for what they cost."""
     request_id = answer.headers.get("x-generation-id") or answer.headers.get("x-request-id")
+    body, pictures = lift(answer.body, "b64_json")
     try:
-        said = _ANSWER.decode(answer.body)
-        outputs = tuple(output for item in said.data if (output := _output(item, said)) is not None)
+        said = _ANSWER.decode(body)
+        outputs = tuple(output for item in said.data if (output := _output(item, said, pictures)) is not None)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return Failed(FailedKind.UNKNOWN, MALFORMED, detail=f"HTTP {answer.status}, no images", status=answer.status)
     if not outputs:
@@ -74,13 +76,13 @@ def delivered(answer: HttpResponse, read_usage: ReadUsage) -> Outcome:
     return Succeeded(outputs, usage=usage, cost=cost, upstream_id=request_id)
 
 
-def _output(item: _Item, said: _Answer) -> Output | None:
+def _output(item: _Item, said: _Answer, pictures: dict[str, bytes]) -> Output | None:
     kind = f"image/{said.output_format}" if isinstance(said.output_format, str) else None
     kind = item.media_type if isinstance(item.media_type, str) else kind
     size = re.fullmatch(r"(\d{1,5})x(\d{1,5})", said.size) if isinstance(said.size, str) else None
     width, height = (int(size[1]), int(size[2])) if size else (None, None)
     text = item.revised_prompt if isinstance(item.revised_prompt, str) else None
-    if encoded := _base64(item.b64_json):
+    if encoded := _base64(item.b64_json or "", pictures):
         return Output(base64=encoded, content_type=kind, width=width, height=height, text=text)
     url = _TEXT.decode(item.url) if bytes(item.url) not in (b"", b"null") else ""
     if url.startswith("data:"):
@@ -88,16 +90,9 @@ def _output(item: _Item, said: _Answer) -> Output | None:
     return Output(url=url, content_type=kind, width=width, height=height, text=text) if url else None
 
 
-def _base64(raw: Raw) -> bytes:
-    """Return the text between the quotes as it was written; only a text with escapes is decoded at all."""
-    view = memoryview(raw)
-    if bytes(view[:4]) in (b"", b"null"):
-        return b""
-    if view[0] != ord('"'):
-        raise msgspec.ValidationError("b64_json is not a text")
-    text = bytes(view[1:-1])
-    if b"\\" in text:
-        text = _TEXT.decode(raw).encode()
+def _base64(text_or_mark: str, pictures: dict[str, bytes]) -> bytes:
+    """Return the text as it was written, without `data:` and what belongs to it."""
+    text = pictures.get(text_or_mark) or text_or_mark.encode()
     return text.partition(b",")[2] if text.startswith(b"data:") else text
 
 

@@ -47,6 +47,7 @@ _PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
     "wal_autocheckpoint=4000",
+    "temp_store=MEMORY",  # else a batch that might be undone by halves writes its old pages to a file in /tmp first
     "recursive_triggers=ON",  # REPLACE deletes rows: the ledger's triggers must see it
 )
 

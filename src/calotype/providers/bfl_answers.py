@@ -141,7 +141,11 @@ def _error(answer: HttpResponse) -> ErrorBody | None:
     if isinstance(detail, list):
         first = next((item for item in detail if isinstance(item, dict)), {})
         loc = first.get("loc")
-        field = next((part for part in loc if isinstance(part, str) and part != "body"), "") if loc else ""
+        field = (
+            next((part for part in loc if isinstance(part, str) and part != "body"), "")
+            if isinstance(loc, list)
+            else ""
+        )
         return ErrorBody(_word(first.get("type")), message=_word(first.get("msg")), param=field)
     texts = (_word(body.get(name)) for name in ("detail", "error", "message"))
     return ErrorBody(message=" ".join(text for text in texts if text))

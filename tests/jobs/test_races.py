@@ -5,15 +5,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from calotype.db import Sql
 from calotype.jobs.settle import Settle
+from calotype.kernel.errors import Problem
 from calotype.kernel.outcome import Failed, FailedKind
 from calotype.media.inputs import StoredInput
 from calotype.media.store import Ready
 from calotype.providers.base import MediaInputs
 from calotype.sandbox.upstream import picture_of
-from jobs.kit import CARD, DONE, GRANT_MICRO, PRICE_MICRO, ROUTE, Fake, pending, until
+from jobs.kit import CARD, DONE, GRANT_MICRO, PRICE_MICRO, ROUTE, Fake, in_turn, pending, until
 
 TAKEN_OVER = Sql("UPDATE job SET lease_n = lease_n + 1, lease_by = 'another'")
 
@@ -182,3 +184,25 @@ async def test_copies_of_inputs_are_gone_when_a_provider_that_takes_them_as_text
         assert fake.submits[0].input["image_url"].startswith("data:image/png;base64,")
         assert [await h.app.store.stat(key) for key in keys] == [None]
         assert inputs._copies == {}
+
+
+async def test_whoever_asked_for_pieces_and_never_listens_is_forgotten_at_the_end(home) -> None:
+    fake = Fake(submit=in_turn(DONE, forever(None)), cancellable=True)
+    async with home(fake) as h:
+        done = await h.app.engine.accept(replace(h.ask(at_once=True), listen=True))
+        await done.task
+        stopped = await h.app.engine.accept(replace(h.ask(at_once=True), listen=True))
+        await until(lambda: len(fake.submits) == 2)
+        h.app.runner.cancel_here(stopped.job.id)
+        assert (await stopped.task).state.value == "canceled"
+        assert stopped.listener.end.state.value == "canceled"
+        assert h.app.engine._feed._listeners == {}
+
+
+async def test_a_phi_request_that_finds_too_many_writes_waiting_leaves_nothing_in_memory(home, monkeypatch) -> None:
+    async with home(Fake(), phi=("a",)) as h:
+        monkeypatch.setattr(h.app.db.writer, "_max_waiting", 0)
+        with pytest.raises(Problem):
+            await h.app.engine.accept(h.ask("a secret", phi=True, at_once=True, inline=True))
+        monkeypatch.undo()
+        assert h.app.stepper.payloads == {}

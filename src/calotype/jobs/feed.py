@@ -101,9 +101,10 @@ class Feed:
         return listener is not None and not listener.left
 
     def ended(self, view: JobView) -> None:
-        """Hand the end to whoever waits for it."""
-        if (listener := self._listeners.get(view.id)) is not None:
+        """Hand the end to whoever waits for it, and forget them: nothing more comes."""
+        if (listener := self._listeners.pop(view.id, None)) is not None:
             listener.end = view
+            listener.close()
 
     def publish(self, job_id: JobId, delta: Delta) -> None:
         """Hand a piece to whoever listens."""

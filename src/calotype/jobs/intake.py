@@ -162,9 +162,9 @@ class Intake:
             webhook_url=None if context.webhook is None else context.webhook.url, customer=context.customer,
             tags=context.tags or None,
         )  # fmt: skip
+        committed = asyncio.ensure_future(self._db.submit(accept))
         if phi:
             self._payloads[job_id] = fields
-        committed = asyncio.ensure_future(self._db.submit(accept))
         try:
             answer = await asyncio.shield(committed)
         except asyncio.CancelledError:  # the caller is gone, the job is not: it begins as soon as it is durable

@@ -151,7 +151,7 @@ class Runner:
             if active is None or not active.canceling:
                 raise
             with contextlib.suppress(FencedError):
-                return await self._stepper.finish.canceled(job)
+                return await self._stepper.canceled(job)
             return None
         except Problem as problem:
             log.warning("step_failed", job_id=job.id, code=problem.code.value)

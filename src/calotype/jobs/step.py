@@ -81,6 +81,18 @@ class Stepper:
             self._feed.ended(view)
         return view
 
+    async def canceled(self, job: JobRow) -> JobView | None:
+        """End a job whose work was stopped in the middle.
+
+        Raises:
+            FencedError: somebody else has the job.
+
+        """
+        view = await self.finish.canceled(job)
+        if view is not None:
+            self._feed.ended(view)
+        return view
+
     async def _next(self, job: JobRow, *, recorded: bool) -> JobView | None:
         phi = job.data_class is DataClass.PHI
         if phi and job.id not in self.payloads:

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
-from calotype.http import Upstream
+from calotype.http import Upstream, sockets
 from calotype.http.sockets import Broken, Line, Lines
 from calotype.kernel.steps import HttpRequest, HttpResponse, NotSent
 
@@ -62,6 +63,35 @@ async def test_messages_go_out_and_come_back_in_their_kind(upstream: Upstream, a
         await line.say(message)
         assert await line.hear(10) == message
     assert await line.hear(0) is None
+    await line.close()
+
+
+async def test_only_so_many_bytes_are_read_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless:
+        """Sends as fast as it is read."""
+
+        closed = False
+        sent = 0
+
+        def __aiter__(self) -> "Endless":
+            return self
+
+        async def __anext__(self) -> WSMessage:
+            await asyncio.sleep(0)
+            self.sent += 1
+            return WSMessage(WSMsgType.BINARY, bytes([self.sent]) * 400, None)
+
+        async def close(self) -> None:
+            self.closed = True
+
+    monkeypatch.setattr(sockets, "READ_AHEAD_BYTES", 1000)
+    socket: Any = Endless()
+    line = Line(socket)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert socket.sent == 3, "1,200 bytes wait"
+    heard = [await line.hear(10) for _ in range(50)]
+    assert heard == [bytes([n]) * 400 for n in range(1, 51)]
     await line.close()
 
 

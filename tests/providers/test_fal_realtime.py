@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from pydantic import SecretStr
 
-from calotype.kernel.generation import Operation
+from calotype.kernel.generation import DataClass, Operation
 from calotype.kernel.outcome import Failed, FailedKind, Outcome, Succeeded
 from calotype.kernel.steps import Dial, Hear, HttpRequest, HttpResponse, Keep, MaybeSent, NotSent, Say, Step
 from calotype.providers.base import Call
@@ -96,6 +96,17 @@ def test_the_first_frame_opens_the_session_with_a_token_for_the_alias() -> None:
     assert isinstance(outcome, Succeeded) and outcome.upstream_id == "r-1"
     assert (outcome.outputs[0].base64, outcome.outputs[0].content_type) == (b"iVBORw==", "image/png")
     assert outcome.data == {"seed": 7, "files": ["images.0"]}
+
+
+def test_a_frame_that_carries_phi_is_a_request_that_asks_for_nothing_to_be_kept() -> None:
+    fal = Fal("fal", ProviderSettings(api_key=SecretStr("id:secret")))
+    call = Call(
+        "job", 1, "job-1", Operation.TEXT_TO_IMAGE, "fal-ai/flux/schnell", {"prompt": "hi"}, session="s1",
+        data_class=DataClass.PHI,
+    )  # fmt: skip
+    step = fal.submit(call).send(None)
+    assert isinstance(step, HttpRequest) and step.commits and step.headers["X-Fal-Store-IO"] == "0"
+    assert step.url.startswith("https://queue.fal.run/fal-ai/flux/schnell")
 
 
 def test_a_kept_session_is_used_again_and_its_notes_are_passed_over() -> None:

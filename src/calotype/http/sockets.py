@@ -11,6 +11,8 @@ KEEP_S = 30.0
 """How long a WebSocket that nobody uses is kept."""
 MOST_KEPT = 500
 READ_AHEAD = 16
+READ_AHEAD_BYTES = 8 << 20
+"""Nothing more is read while messages of so many bytes wait; the last of them may be larger than that alone."""
 PING_S = 20.0
 _TEXTS = (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY)
 
@@ -25,6 +27,9 @@ class Line:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
         self._heard: asyncio.Queue[str | bytes | None] = asyncio.Queue(READ_AHEAD)
+        self._waiting_bytes = 0
+        self._room = asyncio.Event()
+        self._room.set()
         self._ended = False
         self._reading = asyncio.create_task(self._read())
 
@@ -67,6 +72,9 @@ class Line:
         if message is None:
             self._heard.put_nowait(None)  # the end stays the end
             raise Broken
+        self._waiting_bytes -= len(message)
+        if self._waiting_bytes < READ_AHEAD_BYTES:
+            self._room.set()
         return message
 
     async def close(self) -> None:
@@ -80,7 +88,11 @@ class Line:
             async for message in self._socket:
                 if message.type not in _TEXTS:
                     break
+                self._waiting_bytes += len(message.data)
                 await self._heard.put(message.data)
+                if self._waiting_bytes >= READ_AHEAD_BYTES:
+                    self._room.clear()
+                    await self._room.wait()
         finally:
             self._ended = True
             if self._heard.full():

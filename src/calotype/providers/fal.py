@@ -95,7 +95,7 @@ class Fal(Provider):
             if isinstance(uploaded, Failed):
                 return uploaded
             fields |= uploaded
-        if call.session is not None:
+        if call.session is not None and call.data_class is DataClass.GENERAL:  # a frame cannot say "keep nothing"
             return (yield from self._frame(call, fields))
         started_ms = self._clock.now_ms()
         if call.stream:

@@ -4,6 +4,8 @@ import { writeFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 
+const photo = process.argv[2];
+if (!photo) throw new Error("usage: node film.mjs PHOTO");
 const api = `${process.env.CALOTYPE_URL ?? "http://127.0.0.1:8700"}/api/v1`;
 
 const ask = async (path, body) => {
@@ -21,7 +23,7 @@ const ask = async (path, body) => {
 };
 
 const form = new FormData();
-form.set("file", await openAsBlob(process.argv[2]), basename(process.argv[2]));
+form.set("file", await openAsBlob(photo), basename(photo));
 const { url } = await ask("/media/upload", form);
 
 const { job_id } = await ask("/image-to-video/create", { image_url: url, duration: 2, zoom: { mode: "center" } });

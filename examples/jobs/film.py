@@ -8,6 +8,8 @@ from typing import Any
 
 import requests
 
+if len(sys.argv) != 2:
+    sys.exit("usage: python film.py PHOTO")
 api = os.environ.get("CALOTYPE_URL", "http://127.0.0.1:8700") + "/api/v1"
 session = requests.Session()
 session.headers["Authorization"] = f"Bearer {os.environ['CALOTYPE_KEY']}"

@@ -1,10 +1,11 @@
 #!/bin/sh
 # A film of a picture of yours: sh film.sh photo.jpg. Needs curl and jq.
 set -eu
+photo=${1:?usage: film.sh PHOTO}
 api=${CALOTYPE_URL:-http://127.0.0.1:8700}/api/v1
 key="Authorization: Bearer $CALOTYPE_KEY"
 
-photo=$(curl -fsS "$api/media/upload" -H "$key" -F "file=@$1" | jq -er .url)
+photo=$(curl -fsS "$api/media/upload" -H "$key" -F "file=@$photo" | jq -er .url)
 
 wish=$(jq -n --arg url "$photo" '{image_url: $url, duration: 2, zoom: {mode: "center"}}')
 job=$(curl -fsS "$api/image-to-video/create" -H "$key" -H "Content-Type: application/json" -d "$wish" | jq -er .job_id)

@@ -76,3 +76,17 @@ def test_models_that_lack_something_are_named_with_the_command_that_helps(cli: A
     assert missing["local/nsfw-check"]["steps"] == ["run calotype models pull open-nsfw"]
     plain = cli("doctor", "--offline").stdout
     assert "model local/nsfw-check\tlook\trun calotype models pull open-nsfw" in plain
+
+
+def test_an_agreement_about_phi_that_has_ended_is_shown_and_this_machine_has_no_account(cli) -> None:
+    settings = {
+        "CALOTYPE_PROVIDERS__LOCAL__PHI": '{"reference": "own premises", "expires": "2099-12-31"}',
+        "CALOTYPE_PROVIDERS__OPENAI__API_KEY": "sk-x",
+        "CALOTYPE_PROVIDERS__OPENAI__PHI": '{"reference": "AVV 17", "expires": "2020-01-01"}',
+    }
+    found = json.loads(cli("doctor", "--json", "--offline", **settings).stdout)
+    told = {one["name"]: (one["found"], one["warning"]) for one in found["checks"]}
+    assert told["agreement openai"] == ("AVV 17, ended on 2020-01-01: no PHI goes there", True)
+    assert told["agreement local"] == ("own premises, PHI until 2099-12-31", False)
+    assert told["providers"][0] == "local, openai (key set)"
+    assert "provider local" not in told

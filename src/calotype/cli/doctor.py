@@ -9,13 +9,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from msgspec import Struct
 
-from calotype.cli.doctor_accounts import accounts
+from calotype.cli.doctor_accounts import accounts, agreements
 from calotype.cli.doctor_models import Missing, local_models
 from calotype.cli.errors import sentence
 from calotype.cli.neighbour import engine_runs, running
@@ -69,6 +70,8 @@ def doctor(
     for one in known:
         name = f"provider {one.provider}" if one.number == 1 else f"provider {one.provider} #{one.number}"
         findings.append(Finding(name, one.usable and one.credential != "refused", one.sentence, one.warning))
+    today = datetime.now(UTC).date()
+    findings += [Finding(name, True, found, not well) for name, well, found in agreements(settings, today)]
     if not offline:
         findings += [Finding(name, True, found, not well) for name, well, found in worker_checks(settings)]
     missing: tuple[Missing, ...] = ()
@@ -154,6 +157,8 @@ def _providers(settings: Settings) -> tuple[bool, str]:
     parts = ["local"]
     for name, one in sorted(settings.providers.items()):
         kind = one.kind or name
+        if kind == "local":
+            continue
         has = "key set" if one.api_key is not None else "no key"
         parts.append(f"{name} ({has})" if kind == name else f"{name} ({kind}, {has})")
     return True, ", ".join(parts)

@@ -1,6 +1,7 @@
 """What `calotype doctor` asks the providers that are set up: whether they can be reached, know us, and what is left."""
 
 import asyncio
+from datetime import date
 from typing import Literal
 
 from msgspec import Struct
@@ -48,7 +49,10 @@ class Account(Struct, frozen=True):
 
 
 def accounts(settings: Settings, *, ask: bool = True) -> tuple[Account, ...]:
-    """Return every credential of every provider that is set up; with `ask` each upstream is asked, all at once."""
+    """Return every credential of every provider that is set up; with `ask` each upstream is asked, all at once.
+
+    This machine and workers have no account: other checks look at them.
+    """
 
     async def look() -> tuple[Account, ...]:
         found = await asyncio.gather(*(_look(name, one, ask=ask) for name, one in sorted(settings.providers.items())))
@@ -57,13 +61,26 @@ def accounts(settings: Settings, *, ask: bool = True) -> tuple[Account, ...]:
     return asyncio.run(look())
 
 
+def agreements(settings: Settings, today: date) -> list[tuple[str, bool, str]]:
+    """Return for each agreement about PHI the provider's name, whether it is in force, and what it is."""
+    found = [(name, one.phi) for name, one in sorted(settings.providers.items()) if one.phi is not None]
+    return [
+        (f"agreement {name}", today <= phi.expires, f"{phi.reference}, {_until(phi.expires, today)}")
+        for name, phi in found
+    ]
+
+
+def _until(last: date, today: date) -> str:
+    return f"PHI until {last}" if today <= last else f"ended on {last}: no PHI goes there"
+
+
 async def _look(name: str, settings: ProviderSettings, *, ask: bool) -> tuple[Account, ...]:
     kind = settings.kind or name
     bare = tuple(Account(name, kind, n, key is not None) for n, key in enumerate(settings.credentials, start=1))
     try:
         factory = factory_of(kind)
         if factory is None:
-            return bare
+            return ()
         runtime = factory(name, settings)
     except ValueError as error:
         return (Account(name, kind, 1, bare[0].key, note=str(error), usable=False),)

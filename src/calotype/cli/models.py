@@ -200,4 +200,5 @@ def _price(card: Card, pricing: Pricing, available: Available) -> dict[str, Any]
 def _route(route: Route, available: Available) -> str:
     where = "any region" if "*" in route.regions else ", ".join(sorted(route.regions))
     ready = why_not(route, available) or "ready"
-    return f"{route.provider} → {route.upstream} ({where}; {ready}{'' if route.priced else '; no price'})"
+    phi = "" if route.phi is None else f"; PHI until {route.phi.expires}"
+    return f"{route.provider} → {route.upstream} ({where}{phi}; {ready}{'' if route.priced else '; no price'})"

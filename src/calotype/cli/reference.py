@@ -1,5 +1,8 @@
 """Writes `docs/cli.md` and `docs/configuration.md` from the commands and the settings themselves."""
 
+import ast
+import inspect
+import itertools
 import types
 import typing
 from enum import StrEnum
@@ -105,12 +108,24 @@ def _metavar(argument: Any) -> str:
 
 
 def _rows(model: type[BaseModel], prefix: str, *, skip_sections: bool) -> str:
-    lines = ["| variable | type | default |\n", "|---|---|---|\n"]
+    lines = ["| variable | type | default | |\n", "|---|---|---|---|\n"]
+    about = _about(model)
     for name, field in model.model_fields.items():
         if (skip_sections and _section(field.annotation) is not None) or name == "providers":
             continue
-        lines.append(f"| `{prefix}{name.upper()}` | {_type(field)} | {_default(field)} |\n")
+        lines.append(f"| `{prefix}{name.upper()}` | {_type(field)} | {_default(field)} | {about.get(name, '')} |\n")
     return "".join(lines)
+
+
+def _about(model: type[BaseModel]) -> dict[str, str]:
+    """Return what the source says below each field."""
+    (body,) = (one.body for one in ast.parse(inspect.getsource(model)).body if isinstance(one, ast.ClassDef))
+    return {
+        field.target.id: " ".join(text.value.value.split())
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
+    }
 
 
 def _section(kind: Any) -> type[BaseModel] | None:

@@ -179,4 +179,7 @@ def _literal(host: str, field: str | None) -> str | None:
 
 
 def _private(host: str) -> str:
-    return f"The host {host[:100]!r} is not on the public internet; send a public URL, a data URI or an upload."
+    return (
+        f"The host {host[:100]!r} is not on the public internet; give a public address (files also go as data URI or "
+        "upload), or have the operator allow the host (security.allowed_private_hosts)."
+    )

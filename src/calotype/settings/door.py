@@ -39,24 +39,34 @@ class Settings(BaseSettings):
     )
 
     data_dir: Path = Path("calotype-data")
+    """Where the database, media, secrets and weights of this server lie."""
     database_url: str | None = None
     """`sqlite:///…` or `postgresql://…`; unset means SQLite inside the data directory."""
     public_url: str | None = None
+    """The address by which clients and upstreams reach the server; media URLs begin with it."""
     storage_url: str | None = None
     """`s3://bucket/prefix`, `gs://…` or `az://container/prefix`; unset means the data directory."""
     host: str = "127.0.0.1"
+    """The address to listen on."""
     port: int = Field(default=8700, ge=0, le=65535)
+    """The port; 0 takes a free one."""
     margin_bps: int = Field(default=1000, ge=0, le=100_000)
+    """What is added to a provider's cost, in basis points: 1000 is ten per cent."""
     credit_micro: int = Field(default=30_000, ge=1)
+    """What a credit of the jobs API is worth, in micro-USD."""
     strict_residency: bool = False
+    """Whether a region that is asked for is served only by routes that name it."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
     log_format: Literal["auto", "json", "console"] = "auto"
+    """`auto` is lines for people on a terminal, else JSON."""
     cards_dir: Path | None = None
     """A folder of the operator's own model cards; a card there replaces the built-in one of the same id."""
     prices: dict[str, int] = {}
     """Model id → flat retail price in micro-USD per unit of the card's rule; wins over cost plus margin."""
     providers: dict[str, ProviderSettings] = {}
     workers: dict[str, WorkerSettings] = {}
+    """Workers of your own by name; `calotype workers add` registers others."""
     media: MediaSettings = MediaSettings()
     storage: StorageSettings = StorageSettings()
     security: SecuritySettings = SecuritySettings()

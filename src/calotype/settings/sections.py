@@ -45,10 +45,13 @@ class ProviderSettings(Section):
     """
 
     kind: str | None = None
+    """What it speaks; it may be left out where the name is itself a kind."""
     api_key: SecretStr | None = None
+    """Its credential."""
     api_keys: list[SecretStr] = []
     """Further credentials of the same kind: calls take turns, and one that is refused or used up rests a while."""
     base_url: str | None = None
+    """Where it answers; unset means the kind's own address."""
     upload_base_url: str | None = None
     """Where files of the input are uploaded to, for kinds that have another host for them."""
     webhook_secret: SecretStr | None = None
@@ -56,10 +59,15 @@ class ProviderSettings(Section):
     moderation_words: list[str] = []
     """Further words by which a refusal's text is known as one of content policy, for kinds that have no code for it."""
     regions: list[str] = ["*"]
+    """Where it processes what it is sent; `*` serves general data of any region and names none."""
     phi: PhiAgreement | None = None
+    """Your agreement that it may process PHI: its reference and last day, `2027-12-31`; without one it gets none."""
     key_classes: list[KeyClass] | None = None
+    """The classes of keys it serves; unset leaves that to the kind."""
     max_in_progress: int = Field(default=1000, ge=1, le=100_000)
+    """Jobs it is given at one time."""
     idempotency: Literal["key", "none"] | None = None
+    """Whether it honours the idempotency key it is sent; unset leaves that to the kind."""
     models: dict[str, str] = {}
     """Model id in our catalogue → upstream model, for models the instance adds routes to."""
     headers: dict[str, str] = {}
@@ -67,7 +75,9 @@ class ProviderSettings(Section):
     zero_retention: bool = False
     """Always ask for hosts that keep nothing, where the upstream has a choice; PHI is never sent to any other."""
     connect_timeout_s: float = Field(default=5.0, gt=0, le=60)
+    """How long a connection may take."""
     read_timeout_s: float = Field(default=180.0, gt=0, le=3600)
+    """How long it may be silent before and within an answer."""
     pool_size: int | None = Field(default=None, ge=1, le=100_000)
     """Connections to the upstream at one time; unset gives each job in progress one of its own."""
 
@@ -109,17 +119,25 @@ class MediaSettings(Section):
     """Where produced and uploaded files live and for how long."""
 
     rehost: Literal["always", "off"] = "always"
+    """Whether results are stored here, or the URLs of upstreams passed on where that is possible."""
     url_lifetime_s: int = Field(default=3600, ge=60, le=7 * 24 * 3600)
+    """How long the link to a file opens it."""
     retention_s: int = Field(default=7 * 24 * 3600, ge=3600)
+    """How long produced files are kept."""
     upload_retention_s: int = Field(default=24 * 3600, ge=600)
-    phi_url_lifetime_s: int = Field(default=900, ge=60, le=900)
+    """How long uploaded files are kept."""
     max_output_bytes: int = Field(default=512 * 1024 * 1024, ge=1024)
+    """The largest file that is taken from an upstream or a local model."""
     max_input_bytes: int = Field(default=100 * 1024 * 1024, ge=1024)
+    """The largest file that is fetched for a request."""
     max_upload_bytes: int = Field(default=512 * 1024 * 1024, ge=1024)
+    """The largest file that a caller may upload."""
     download_timeout_s: float = Field(default=120.0, gt=0, le=3600)
+    """How long fetching one file may take."""
     presign: Literal["redirect", "proxy"] = "redirect"
     """How files in object storage are served: by a redirect to a short-lived URL of the storage, or through us."""
     presign_lifetime_s: int = Field(default=900, ge=10, le=7 * 24 * 3600)
+    """How long such a URL of the storage lives; never longer than the link."""
 
     @property
     def redirect_s(self) -> int | None:
@@ -134,16 +152,25 @@ class StorageSettings(Section):
     """
 
     endpoint: str | None = None
+    """Where the storage answers, for those that are not Amazon's, Google's or Azure's own."""
     region: str | None = None
+    """Of S3; some others want `auto` or `us-east-1`."""
     access_key_id: str | None = None
+    """Of S3."""
     secret_access_key: SecretStr | None = None
+    """Of S3."""
     session_token: SecretStr | None = None
+    """Of S3, with temporary credentials."""
     service_account_file: Path | None = None
+    """Of Google."""
     account: str | None = None
+    """Of Azure."""
     account_key: SecretStr | None = None
+    """Of Azure."""
     timeout_s: float = Field(default=60.0, gt=0, le=600)
     """Of one request; a large file is many."""
     retries: int = Field(default=3, ge=0, le=10)
+    """How often a request that failed is repeated."""
 
 
 class SecuritySettings(Section):
@@ -154,21 +181,24 @@ class SecuritySettings(Section):
     signing_secret: SecretStr | None = None
     """Signs media URLs, tickets and job ids and keys the hashes of requests; servers that share a database need one."""
     webhook_secret: SecretStr | None = None
+    """Signs webhooks; servers that share a database need one."""
     worker_secret: SecretStr | None = None
     """Seals the secrets of workers in the database; servers that share a database need the same one."""
     cors_origins: list[str] = ["*"]
+    """The pages that may read answers with JavaScript."""
 
 
 class LimitSettings(Section):
     """Bounds on what callers may ask of one server; two that share a database let each key have its rate twice."""
 
     max_body_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    """The largest body of a request that is no upload."""
     requests_per_minute: int | None = Field(default=None, ge=1)
-    """Default rate of a key that has none of its own; None is no limit."""
+    """Of a key that has no rate of its own; unset is no limit."""
     test_requests_per_minute: int = Field(default=60, ge=1)
-    max_open_jobs_per_org: int = Field(default=10_000, ge=1)
-    max_open_jobs: int = Field(default=1_000_000, ge=1)
+    """The same of test keys."""
     max_wait_s: float = Field(default=600.0, gt=0, le=3600)
+    """How long a call waits for its job, which goes on."""
     realtime_sessions_per_key: int = Field(default=16, ge=1)
     """How many realtime sessions of fal's dialect a key may have open in one process."""
     realtime_idle_s: float = Field(default=60.0, gt=0, le=3600)
@@ -179,12 +209,19 @@ class EngineSettings(Section):
     """How the job runner works."""
 
     lease_s: float = Field(default=10.0, ge=1, le=300)
+    """How long a process that died keeps its jobs from others."""
     job_deadline_s: float = Field(default=3600.0, ge=10)
+    """A job that has not ended by then fails and is refunded."""
     claim_batch: int = Field(default=64, ge=1, le=1000)
+    """Jobs taken from the queue at once."""
     steps_in_progress: int = Field(default=512, ge=1, le=10_000)
+    """Jobs of the queue that a process works on at one time."""
     ambiguous_grace_s: float = Field(default=600.0, ge=1)
+    """How long a request whose answer was lost is looked for, where the provider offers a way."""
     worker_processes: int = Field(default=1, ge=1, le=64)
+    """Processes in which local models run."""
     worker_queue: int = Field(default=64, ge=1)
+    """Local jobs that may wait for one of them before they are told to come later."""
 
 
 class PipelineSettings(Section):
@@ -212,6 +249,7 @@ class LocalSettings(Section):
     deadline_s: float = Field(default=900.0, ge=1, le=24 * 3600)
     """For one picture, loading included."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where pipelines run; `auto` takes a GPU where there is one."""
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """Of diffusers; `auto` is half precision on a GPU and float32 on the processor."""
     threads: int | None = Field(default=None, ge=1, le=256)
@@ -237,8 +275,12 @@ class WebhookSettings(Section):
     """How ends of jobs are announced."""
 
     attempts: int = Field(default=10, ge=1, le=30)
+    """How often an event is sent until its receiver takes it."""
     timeout_s: float = Field(default=10.0, gt=0, le=60)
+    """How long a receiver may take to answer."""
     first_retry_s: float = Field(default=5.0, gt=0)
+    """The pause before the second attempt; it doubles with each."""
     concurrency: int = Field(default=32, ge=1, le=1000)
+    """Deliveries at one time."""
     source_ranges: list[str] = []
     """The networks from which this server's webhooks reach the world, for receivers that ask (`/fal/api/v1/meta`)."""

@@ -17,6 +17,8 @@ HEALTH_RATE = 120
 """Looks a minute from one address (`wire/products.md D1`)."""
 USUAL_DAYS = 30
 MOST_DAYS = 366
+LAST_MS = 253_402_300_799_000
+"""The end of the year 9999, the last that can be written."""
 _DAY_MS = 86_400_000
 
 
@@ -57,8 +59,8 @@ async def usage(desk: Desk, x: ImageExchange) -> None:
         raise Problem(Code.FORBIDDEN, "Many share a test key; it shows no usage.")
     query = x.query
     now_ms = desk.clock.now_ms()
-    until_ms = _moment(query.get("to"), "to") or now_ms + 1
-    since_ms = _moment(query.get("from"), "from") or until_ms - USUAL_DAYS * _DAY_MS
+    until_ms = _moment(query.get("to"), "to", now_ms + 1)
+    since_ms = _moment(query.get("from"), "from", max(0, until_ms - USUAL_DAYS * _DAY_MS))
     if not 0 <= until_ms - since_ms <= MOST_DAYS * _DAY_MS:
         raise Problem(Code.INVALID_INPUT, f"from is at most {MOST_DAYS} days before to.", field="from")
     by, _, tag = query.get("group_by", "model").partition(":")
@@ -108,17 +110,19 @@ def _named(group: Group, name: str) -> str:
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=int(name))).date().isoformat()
 
 
-def _moment(text: str | None, field: str) -> int | None:
-    """Read a date or a time as Unix milliseconds; without a zone it is UTC."""
+def _moment(text: str | None, field: str, usual_ms: int) -> int:
+    """Read a date or a time since 1970 as Unix milliseconds; without a zone it is UTC."""
     if not text:
-        return None
+        return usual_ms
     try:
         found = datetime.fromisoformat(text)
+        at_ms = int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
     except ValueError:
-        raise Problem(
-            Code.INVALID_INPUT, f"{field} is a date or a time such as 2026-11-01T00:00:00Z.", field=field
-        ) from None
-    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
+        at_ms = -1
+    if not 0 <= at_ms <= LAST_MS:
+        sentence = f"{field} is a date or a time since 1970 such as 2026-11-01T00:00:00Z."
+        raise Problem(Code.INVALID_INPUT, sentence, field=field)
+    return at_ms
 
 
 def _iso(at_ms: int) -> str:

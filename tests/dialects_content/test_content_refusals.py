@@ -45,6 +45,8 @@ WRONG: list[tuple[str, Any, str | None]] = [
     (MOTION, {"imageUrl": PNG_URI, "motionStyle": "shake"}, "motionStyle"),
     (MOTION, {"imageUrl": PNG_URI, "aspectRatio": "1:1"}, "aspectRatio"),
     (MOTION, {"imageUrl": PNG_URI, "prompt": "x"}, "prompt"),
+    (TEXT_FILM, {"prompt": "x", "webhook_url": 5}, "webhook_url"),
+    (TEXT_FILM, {"prompt": "x", "webhook_url": "http://10.0.0.1/"}, "webhook_url"),
 ]
 
 

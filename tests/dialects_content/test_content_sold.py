@@ -184,8 +184,12 @@ def test_an_old_secret_still_opens_what_it_signed() -> None:
     assert Handles([new, old]).read(handle) == job_id and Handles([new]).read(handle) is None
 
 
-def test_a_webhook_carries_the_status_and_what_was_made(buyer: Buyer, postbox: Postbox) -> None:
-    begun = buyer.buy(TEXT_FILM, x_webhook_url=postbox.url).json()
+@pytest.mark.parametrize("where", ["header", "body"])
+def test_a_webhook_carries_the_status_and_what_was_made(where: str, buyer: Buyer, postbox: Postbox) -> None:
+    if where == "header":
+        begun = buyer.buy(TEXT_FILM, x_webhook_url=postbox.url).json()
+    else:
+        begun = buyer.buy(TEXT_FILM, WORKS[TEXT_FILM] | {"webhook_url": postbox.url}).json()
     letter = postbox.next()
     data = letter["data"]
     assert (letter["type"], data["jobId"], data["status"]) == ("job.succeeded", begun["jobId"], "COMPLETED")

@@ -95,18 +95,21 @@ class Desk:
         self.door.take(name, entry.per_minute, entry.per_minute, f"{entry.slug} takes")
 
     def ask(
-        self, x: Exchange, caller: Caller, raw: bytes, entry: Entry, given: dict[str, Any], filled: dict[str, Any]
-    ) -> Ask:
-        """Return what the engine takes.
+        self, x: Exchange, caller: Caller, raw: bytes, entry: Entry, given: dict[str, Any], filled: dict[str, Any],
+        told_to: str | None,
+    ) -> Ask:  # fmt: skip
+        """Return what the engine takes; the end is `told_to` an address, where the body names one.
 
         Raises:
-            Problem: `invalid_input` for a header, `phi_blocked` for PHI: answers here are URLs.
+            Problem: `invalid_input` for a header or such an address, `phi_blocked` for PHI: answers here are URLs.
 
         """
         context = self.door.context(caller, x, NAME, raw)
         if context.data_class is DataClass.PHI:
             sentence = "Results are answered as URLs here, and PHI is never stored; use another dialect."
             raise Problem(Code.PHI_BLOCKED, sentence, field="X-PHI")
+        if told_to is not None:
+            context = replace(context, webhook=self.door.webhook(told_to, "webhook_url"))
         if (platform := filled.get("platform")) is not None:
             context = replace(context, tags={"platform": platform} | context.tags)
         card = self.card_of(entry)

@@ -17,6 +17,7 @@ _SLUG = Parameter("slug", "The entry's name.", _TEXT, "path")
 def _sold(entry: Entry) -> Endpoint:
     job = entry.answers == "job"
     words = f"{entry.description} One price for each request, {entry.per_minute} requests a minute; see /catalog."
+    words += " `webhook_url` (or X-Webhook-Url) is told the end."
     return Endpoint(
         entry.method, entry.route, GROUP, entry.title, words, status=202 if job else 200, errors=_MAKES,
         answer=shapes.ContentJob if job else shapes.ContentAssets, error=shapes.ContentError, schema=entry.input,

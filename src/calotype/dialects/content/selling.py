@@ -30,7 +30,10 @@ async def sell(desk: Desk, x: Exchange, entry: Entry) -> None:
         raise Problem(Code.UNSUPPORTED_MEDIA_TYPE, "Send application/json.", field="Content-Type")
     raw = await desk.door.body(x)
     given = json_object(raw)
-    ask = desk.ask(x, caller, raw, entry, given, entry.schema.check(given, entry.slug))
+    told_to = given.pop("webhook_url", None)
+    if told_to is not None and not isinstance(told_to, str):
+        raise Problem(Code.INVALID_INPUT, "webhook_url is an address.", field="webhook_url")
+    ask = desk.ask(x, caller, raw, entry, given, entry.schema.check(given, entry.slug), told_to)
     try:
         await (_at_once if entry.answers == "assets" else _begun)(desk, x, entry, ask)
     except Problem as problem:

@@ -71,7 +71,7 @@ class Engine:
         self._reconciler = reconciler
         self._bus = bus
         self._on_end = on_end
-        self._recent = Recent(clock)
+        self._recent = Recent()
 
     async def accept(self, ask: Ask) -> Ticket:
         """Take a request or refuse it; nothing has left the machine and nothing is charged when this raises.

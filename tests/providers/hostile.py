@@ -11,7 +11,7 @@ from yarl import URL
 
 from calotype.kernel.clock import Clock
 from calotype.kernel.generation import Operation as Op
-from calotype.kernel.steps import FileRef, HttpRequest, HttpResponse, Listen, Parallel, TransportError
+from calotype.kernel.steps import FileRef, HttpRequest, HttpResponse, Listen, Parallel, TransportError, Wait
 from calotype.providers.azure import Azure
 from calotype.providers.base import Call, Provider
 from calotype.providers.bfl import Bfl
@@ -140,6 +140,8 @@ def held(
                 request = step.request if isinstance(step, Listen) else step
                 asked.append(request)
                 value = reply(request)
+            case Wait():
+                pass
             case Parallel(requests=requests):
                 asked += requests
                 value = tuple(reply(request) for request in requests)

@@ -13,7 +13,11 @@ from calotype.kernel.clock import ManualClock
 from calotype.kernel.generation import Operation
 from calotype.kernel.outcome import NOT_ACCEPTED, Failed, FailedKind, Pending, Succeeded
 from calotype.kernel.steps import HttpRequest, HttpResponse
+from calotype.providers.base import Call
 from calotype.providers.registry import KINDS
+from calotype.providers.workers.comfyui import ComfyUI, Item, items_of
+from calotype.providers.workers.comfyui_failures import failure
+from calotype.providers.workers.http_worker import HttpWorker
 
 every_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 HTML = b"<!doctype html><title>Just a moment...</title><p>Checking your browser"
@@ -243,3 +247,41 @@ def test_a_look_that_tells_nothing_never_ends_a_job_that_was_paid_for(name: str,
             )
         else:
             assert isinstance(outcome, Pending), (body, outcome)
+
+
+# -- workers ----------------------------------------------------------------------------------------------------------
+
+PROMPT_ID = "0f3b5c1e-77aa"
+STRANGE: tuple[Any, ...] = (
+    *ODD, {"queue_running": 7, "queue_pending": [[1], ["a", "b"], [None, {}], 7]}, {PROMPT_ID: {"status": 7}},
+    {"prompt_id": PROMPT_ID, "number": "x", "node_errors": {"1": 7}}, {"devices": [7], "system": 7, "exec_info": 7},
+    {"error": {"type": 7}, "node_errors": {"1": {"errors": [7, {"extra_info": 7}]}}}, {"name": "x", "subfolder": 7},
+    {"id": PROMPT_ID, "status": "weird"}, {"id": PROMPT_ID, "status": "succeeded", "outputs": [{"url": "http://["}]},
+    {"models": [1]}, {"capacity": -1, "busy": -5}, {"capacity": "x"},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 400, 401, 404, 500, 503])
+def test_a_worker_may_answer_anything_and_nobody_else_is_asked_with_its_secret(status: int) -> None:
+    comfy, own = ComfyUI("http://worker:8188", {"x-token": KEY}), HttpWorker("http://worker:8188", {"x-token": KEY})
+    call = Call("job", 1, "job-1", Operation.TEXT_TO_IMAGE, "painter", {"prompt": PROMPT})
+    entry = Item("../../etc/passwd?x=1#y", "/root", "output")
+    for body in (*NONSENSE, *(json.encode(one) for one in STRANGE)):
+        for steps in (
+            comfy.probe(), comfy.has_classes(["A"]), comfy.files_in(["loras"]), comfy.prompt({}, PROMPT_ID, "c"),
+            comfy.where(PROMPT_ID), comfy.unfinished(), comfy.cancel(PROMPT_ID), comfy.fetch(entry, None, 1),
+            own.probe(), own.start(call, PROMPT_ID), own.look(PROMPT_ID), own.cancel(PROMPT_ID),
+        ):  # fmt: skip
+            asked, end = held(steps, lambda _, b=body: HttpResponse(status, {"location": f"{EVIL}/x"}, b))
+            assert origins(asked) == {"http://worker:8188"}
+            assert PROMPT not in str(end)
+
+
+@pytest.mark.parametrize(
+    "entry", [{}, {"outputs": 7}, {"outputs": {"1": 7}}, {"outputs": {"1": {"images": [7, {"filename": 7}]}}}]
+)
+def test_a_history_without_files_is_a_result_without_files(entry: dict[str, Any]) -> None:
+    assert items_of(entry, ["1"]) == []
+    for messages in (7, [7], [["execution_error"]], [["execution_error", 7]], [["execution_error", {"node_id": {}}]]):
+        verdict = failure({"status": {"status_str": "error", "messages": messages}}, {})
+        assert verdict.failed.kind is FailedKind.UPSTREAM

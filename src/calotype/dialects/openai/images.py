@@ -94,13 +94,13 @@ def usage_of(usage: dict[str, int]) -> dict[str, Any]:
     """Write measured tokens as OpenAI does."""
     if "input_tokens" not in usage and "output_tokens" not in usage:
         return dict(usage)
-    given, made = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
-    pictures = usage.get("input_image_tokens", 0)
+    text, pictures = usage.get("input_tokens", 0), usage.get("input_image_tokens", 0)
+    given, made = text + pictures, usage.get("output_tokens", 0)
     return {
         "input_tokens": given,
         "output_tokens": made,
         "total_tokens": usage.get("total_tokens", given + made),
-        "input_tokens_details": {"text_tokens": max(0, given - pictures), "image_tokens": pictures},
+        "input_tokens_details": {"text_tokens": text, "image_tokens": pictures},
     }
 
 

@@ -1,9 +1,16 @@
 """What stops a command is one sentence that names the file, the variable or the folder to blame."""
 
+import fcntl
 import json
+import signal
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
+from program import environment
 from served import start
 
 
@@ -55,3 +62,33 @@ def test_a_second_server_on_the_same_port_hears_that_the_directory_is_served(dat
     assert done.returncode == 1
     assert "Another process already serves the data directory" in done.stderr
     assert "taken" not in done.stderr
+
+
+def test_a_server_started_for_one_request_ends_when_its_command_is_killed(data_dir: Path) -> None:
+    command = [sys.executable, "-m", "calotype", "generate", "waves", "--operation", "video", "--seconds", "20"]
+    with subprocess.Popen(command, env=environment(data_dir), cwd=data_dir.parent, stderr=subprocess.DEVNULL) as asked:
+        until = time.monotonic() + 60
+        while not (data_dir / "engine.json").exists():
+            assert asked.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        asked.kill()
+    lock = (data_dir / "engine.lock").open("rb")
+    ended = threading.Thread(target=fcntl.flock, args=(lock, fcntl.LOCK_EX), daemon=True)
+    ended.start()
+    ended.join(60)
+    assert not ended.is_alive()
+
+
+def test_ctrl_c_while_the_program_loads_shows_no_traceback(tmp_path: Path) -> None:
+    loading = (
+        "import os, signal, sys, types\n"
+        "class Slow(types.ModuleType):\n"
+        "    def __getattr__(self, name):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.modules['calotype.cli'] = Slow('calotype.cli')\n"
+        "from calotype.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", loading], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")

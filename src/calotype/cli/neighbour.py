@@ -1,6 +1,7 @@
 """The server of a data directory as other commands find it, or start it for as long as they need it."""
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import signal
@@ -18,6 +19,8 @@ from calotype.cli.terminal import Failure
 START_S = 60.0
 STOP_S = 40.0
 LOG_LINES = 20
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
 
 
 class Note(msgspec.Struct):
@@ -59,6 +62,8 @@ def engine_runs(data_dir: Path) -> bool:
 def server(data_dir: Path, log: Path) -> Iterator[str]:
     """Run a server of this data directory as a process of its own on a free port; yields its address.
 
+    It ends with the block, and also when this process is killed.
+
     Raises:
         Failure: it did not start; the message holds the end of its log.
 
@@ -67,7 +72,12 @@ def server(data_dir: Path, log: Path) -> Iterator[str]:
     command += ["--data-dir", str(data_dir.absolute())]
     with log.open("wb") as stderr:
         process = subprocess.Popen(  # noqa: S603  (our own program)
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509  (no thread runs here yet)
         )
     try:
         yield _address(process, data_dir, log)
@@ -79,6 +89,12 @@ def server(data_dir: Path, log: Path) -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _end_with_parent() -> None:
+    """Have the kernel stop this process gracefully when the one that started it dies (Linux alone offers that)."""
+    with contextlib.suppress(AttributeError):
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def log_tail(log: Path) -> str:

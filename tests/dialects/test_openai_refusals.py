@@ -484,7 +484,7 @@ def test_odd_queries_are_refused_by_name(http: httpx2.Client, account: Account) 
         ("limit=", "limit"), ("order=up", "order"),
     ):  # fmt: skip
         refused(http.get(f"/v1/videos?{query}", headers=headers), 400, "invalid_input", param)
-    refused(http.get("/v1/videos?after=nobody", headers=headers), 404, "job_not_found", "id")
+    refused(http.get("/v1/videos?after=nobody", headers=headers), 404, "job_not_found", "after")
     assert http.get("/v1/videos?after=video_" + "0" * 32, headers=headers).status_code in (200, 404)
 
 

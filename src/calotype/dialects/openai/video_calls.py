@@ -203,9 +203,8 @@ async def list_videos(desk: Desk, x: Exchange) -> None:
     if x.query.get("order", "desc") != "desc":
         raise Problem(Code.INVALID_INPUT, "order is desc: videos are listed newest first.", field="order")
     after = x.query.get("after")
-    views = await desk.engine.list(
-        caller.org.id, operations=VIDEOS, before=videos.job_id_of(after) if after else None, limit=int(limit) + 1
-    )
+    before = videos.job_id_of(after, "after") if after else None
+    views = await desk.engine.list(caller.org.id, operations=VIDEOS, before=before, limit=int(limit) + 1)
     data = [videos.video_object(view, desk.url_of(x)) for view in views[: int(limit)]]
     body = {
         "object": "list",

@@ -106,8 +106,8 @@ def video_id(job_id: str) -> str:
     return "video_" + job_id.replace("-", "")
 
 
-def job_id_of(ident: str) -> str:
-    """Return the job's own id.
+def job_id_of(ident: str, field: str = "id") -> str:
+    """Return the job's own id; `field` is where it was given.
 
     Raises:
         Problem: `job_not_found` for anything else.
@@ -116,7 +116,7 @@ def job_id_of(ident: str) -> str:
     digits = ident.removeprefix("video_")
     uuid = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}" if len(digits) == 32 else ident
     if not is_uuid(uuid):
-        raise Problem(Code.JOB_NOT_FOUND, "There is no such video.", field="id")
+        raise Problem(Code.JOB_NOT_FOUND, "There is no such video.", field=field)
     return uuid
 
 

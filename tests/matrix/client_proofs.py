@@ -58,6 +58,11 @@ OPENAI = Dialect(
         "embeddings": {
             _PYTHON: _HERE + "embeddings.py::test_the_python_package_unpacks_what_it_asked_for", _NPM: _TALK, _AI: _SDK,
         },
+        "fallback to another model": {
+            _PYTHON: _HERE + "effort.py::test_another_model_answers_where_the_first_one_cannot",
+        },
+        "fallback of a stream": {_PYTHON: _HERE + "effort.py::test_a_stream_falls_back_before_its_first_piece"},
+        "answers used again": {_PYTHON: _HERE + "effort.py::test_an_answer_is_used_again_at_no_charge"},
         "speech": {
             _PYTHON: _HERE + "audio.py::test_the_python_package_reads_and_streams_a_recording", _NPM: _TALK, _AI: _SDK,
         },

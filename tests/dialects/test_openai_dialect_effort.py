@@ -17,6 +17,7 @@ def jobs(kit: Kit) -> list[tuple[Any, ...]]:
     return kit.house.rows("SELECT model, state FROM job WHERE org_id = :org ORDER BY id", org=kit.account.org.id)
 
 
+@pytest.mark.client
 def test_another_model_answers_where_the_first_one_cannot(kit: Kit) -> None:
     body = {"fallback": ["test/chat-broken", "test/chat"], "retries": 0}
     answer = kit.client.chat.completions.create(model=DOWN, messages=HI, extra_body=body)
@@ -68,6 +69,7 @@ def test_an_idempotency_key_leads_a_fallback_to_the_same_jobs(kit: Kit) -> None:
     assert len({one["id"] for one in answers}) == 1 and len(jobs(kit)) == 2 and kit.money == (TURN_MICRO, 0)
 
 
+@pytest.mark.client
 def test_an_answer_is_used_again_at_no_charge(kit: Kit) -> None:
     ask = kit.client.chat.completions.with_raw_response.create
     first, again = (ask(model="test/chat", messages=HI, extra_headers={"X-Cache-TTL": "60"}) for _ in range(2))
@@ -113,6 +115,7 @@ def test_what_takes_too_long_and_cannot_be_stopped_is_joined_when_sent_again(
     assert jobs(kit) == [("test/chat", "succeeded")] and len(kit.upstream.submits) == 1
 
 
+@pytest.mark.client
 def test_a_stream_falls_back_before_its_first_piece(kit: Kit) -> None:
     body = {"fallback": ["test/chat-broken", "test/chat"], "retries": 0}
     stream = kit.client.chat.completions.create(model=DOWN, messages=HI, stream=True, extra_body=body)

@@ -26,6 +26,7 @@ from calotype.providers.fal_calls import BASE_URL, UNTAKEN, bases, key_hosts, ma
 from calotype.providers.fal_chat import answered, ignored, prompted
 from calotype.providers.fal_realtime import framed, token_request
 from calotype.providers.fal_streams import streamed
+from calotype.providers.openai_errors import prose
 from calotype.settings import ProviderSettings
 
 QUICK_MS = 5_000
@@ -100,13 +101,13 @@ class Fal(Provider):
         started_ms = self._clock.now_ms()
         if call.stream:
             request = self._streaming(call, fields)
-            return (yield from streamed(request, call, lambda answer: self._refused(answer, started_ms)))
+            return (yield from streamed(request, call, lambda answer: self._refused(call, answer, started_ms)))
         answer: HttpResponse = yield self._post(call, fields)
-        return self._accepted(call, answer) if answer.ok else self._refused(answer, started_ms)
+        return self._accepted(call, answer) if answer.ok else self._refused(call, answer, started_ms)
 
-    def _refused(self, answer: HttpResponse, started_ms: int) -> Failed:
+    def _refused(self, call: Call, answer: HttpResponse, started_ms: int) -> Failed:
         late = self._clock.now_ms() - started_ms > QUICK_MS
-        return self._timed(failed(REFUSALS, answer, self._key, late=late), answer)
+        return self._timed(failed(REFUSALS, answer, self._key, late=late, prose=prose(call.input)), answer)
 
     def _post(self, call: Call, fields: dict[str, Any]) -> HttpRequest:
         keep = {"expiration_duration_seconds": _keep_s(call)}

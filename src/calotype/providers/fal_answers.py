@@ -1,6 +1,7 @@
 """What fal's answers mean: results of every kind of model, and failures of every family (`wire/fal.md §8, §13`)."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from calotype.kernel.outcome import Cost, Failed, FailedKind, Outcome, Output, Succeeded
@@ -106,8 +107,13 @@ def typed(answer: HttpResponse) -> bool:
     return "x-fal-error-type" in answer.headers or (isinstance(body, dict) and "error_type" in body)
 
 
-def failed(table: tuple[Meaning, ...], answer: HttpResponse, secret: str, *, late: bool = False) -> Failed:
-    """Return what an answer that is not a 2xx means; texts of models, which may quote the input, are left out."""
+def failed(
+    table: tuple[Meaning, ...], answer: HttpResponse, secret: str, *, late: bool = False, prose: Iterable[str] = ()
+) -> Failed:
+    """Return what an answer that is not a 2xx means; texts of models, which may quote the input, are left out.
+
+    `prose` is the caller's own words, where they are known.
+    """
     said, context = _error(answer)
     kind, message = meaning_of(table, answer.status, said, late=late)
     error = said or ErrorBody()
@@ -115,7 +121,7 @@ def failed(table: tuple[Meaning, ...], answer: HttpResponse, secret: str, *, lat
     code = error.code if re.fullmatch(r"[a-z0-9_.]{1,64}", error.code) else None
     if kind is FailedKind.INVALID and code in SENTENCES:
         message = _sentence(SENTENCES[code], field or "The input", context) or message
-    words = redacted(f"HTTP {answer.status} {error.code} {error.message}", [secret])
+    words = redacted(f"HTTP {answer.status} {error.code} {error.message}", [secret, *prose])
     request_id = answer.headers.get("x-fal-request-id", "")
     return Failed(
         kind,

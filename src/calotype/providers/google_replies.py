@@ -14,6 +14,7 @@ from calotype.providers.google_errors import REFUSED, blocked, ended, finished, 
 from calotype.providers.google_json import count, table, tables, word
 from calotype.providers.google_wire import CONTENT, Line, Target
 from calotype.providers.openai_chat import counted
+from calotype.providers.openai_errors import prose
 
 STREAM = "streamGenerateContent"
 REASONS = {"STOP": "stop", "MAX_TOKENS": "length"} | dict.fromkeys(REFUSED, "content_filter")
@@ -96,7 +97,7 @@ def chat(line: Line, call: Call, target: Target) -> Steps[Outcome]:
     if not call.stream:
         answer: HttpResponse = yield line.call(target, CONTENT, body)
         if not answer.ok:
-            return line.refused(answer, quiet=quiet)
+            return line.refused(answer, tuple(prose(call.input)), quiet=quiet)
         chunk = answer.json()
         if not isinstance(chunk, dict):
             return unreadable(answer)
@@ -104,7 +105,7 @@ def chat(line: Line, call: Call, target: Target) -> Steps[Outcome]:
         return reply.end()
     head: HttpResponse = yield Listen(line.call(target, STREAM, body, query="?alt=sse"))
     if not head.ok:
-        return line.refused(head, quiet=quiet)
+        return line.refused(head, tuple(prose(call.input)), quiet=quiet)
     if head.body:
         return unreadable(head)
     while True:

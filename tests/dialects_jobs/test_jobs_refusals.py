@@ -236,6 +236,18 @@ def test_a_spend_cap_and_an_allow_list_hold(account: Account, upstreams: Emulate
     assert upstreams.submits == 0
 
 
+def test_a_handler_that_breaks_is_answered_as_a_detail(
+    user: JobsUser, jobs_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(jobs_house.app.catalog, "find", broken)
+    answer = user.post("/text-to-image/generate", P)
+    assert refused(answer, 500) == "The server made a mistake." and "secret" not in answer.text
+    assert answer.headers["x-should-retry"] == "false"
+
+
 def test_a_model_that_was_taken_away_names_its_successor(tmp_path_factory: pytest.TempPathFactory) -> None:
     with running(tmp_path_factory.mktemp("plain")) as plain:
         user = JobsUser(plain.account())

@@ -3,7 +3,9 @@
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from calotype.dialects.door import Exchange, Receive, Scope, Send
+import structlog
+
+from calotype.dialects.door import Exchange, Message, Receive, Scope, Send
 from calotype.dialects.jobs import account, chat, embedding, facts, media
 from calotype.dialects.jobs.answers import error_answer
 from calotype.dialects.jobs.desk import Desk
@@ -11,6 +13,8 @@ from calotype.dialects.jobs.service_calls import cancel, create, history, show
 from calotype.dialects.jobs.services import SERVICES, Service
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import DataClass
+
+log = structlog.get_logger(__name__)
 
 PREFIX = "/api/v1"
 MEDIA = frozenset(
@@ -71,14 +75,29 @@ class JobsDialect:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every problem becomes `{"detail": …}`."""
-        x = Exchange(scope, receive, send)
+        begun = False
+
+        async def answer(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        x = Exchange(scope, receive, answer)
         try:
             await _route(x)(self._desk, x)
         except Problem as problem:
-            status, headers, body = error_answer(problem, self._desk.rate, _data_class(x))
-            if problem.code is Code.METHOD_NOT_ALLOWED:
-                headers.append((b"allow", ", ".join(problem.data["allowed"]).encode()))
-            await x.answer(status, headers, body)
+            await self._refuse(x, problem)
+        except Exception:
+            if begun:
+                raise
+            log.exception("request_broke", request_id=scope.get("calotype.request_id"), dialect="jobs")
+            await self._refuse(x, Problem(Code.INTERNAL, "The server made a mistake.", retryable=False))
+
+    async def _refuse(self, x: Exchange, problem: Problem) -> None:
+        status, headers, body = error_answer(problem, self._desk.rate, _data_class(x))
+        if problem.code is Code.METHOD_NOT_ALLOWED:
+            headers.append((b"allow", ", ".join(problem.data["allowed"]).encode()))
+        await x.answer(status, headers, body)
 
 
 def _route(x: Exchange) -> Handler:

@@ -84,7 +84,7 @@ program.command(hidden=True)(reference)
 
 def main() -> None:
     """Run a command; a failure it can expect is one sentence on standard error, never a traceback."""
-    configure_logs("warning", "auto")
+    configure_logs("critical", "auto")  # a command's own sentence says what went wrong; `serve` logs as it is told
     try:
         program(prog_name="calotype")
     except Exception as error:

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from calotype.kernel.outcome import Delta
@@ -79,6 +80,12 @@ def refuse(*, progress: Progress) -> Made:
 
 def break_down(*, progress: Progress) -> Made:
     raise RuntimeError("a secret prompt")
+
+
+def fill_up(*, progress: Progress) -> Made:
+    with Path("/dev/full").open("wb", buffering=0) as file:
+        file.write(b"a result")
+    return Made(b"")
 
 
 def speak(*, words: str, progress: Progress, show: Callable[[Delta], None] | None = None) -> Made:

@@ -43,6 +43,7 @@ CHORES = {
     "gobble": chore("gobble"),
     "refuse": chore("refuse"),
     "break": chore("break_down"),
+    "fill": chore("fill_up"),
 }
 
 
@@ -148,6 +149,10 @@ async def test_an_error_never_shows_what_it_was_about(runtime: LocalRuntime) -> 
     outcome = await failed(runtime, call("break"))
     assert outcome.kind is FailedKind.UPSTREAM
     assert "secret" not in f"{outcome.message} {outcome.detail}"
+
+
+async def test_a_full_disk_is_told_as_what_it_is(runtime: LocalRuntime) -> None:
+    assert (await failed(runtime, call("fill"))).message == "This server's disk has no room for the result."
 
 
 async def test_a_full_queue_is_a_retry_and_records_no_submission(runtime: LocalRuntime) -> None:

@@ -114,11 +114,12 @@ class Lacking(Struct, frozen=True, tag="lacking"):
 class Broken(Struct, frozen=True, tag="broken"):
     """The function raised something else: `error` names its type and place, never a value.
 
-    `out_of_memory` says that the process met its memory limit; it is not used again.
+    `out_of_memory` says that the process met its memory limit; it is not used again; `no_room` that the disk is full.
     """
 
     error: str
     out_of_memory: bool = False
+    no_room: bool = False
 
 
 Reply = Progress | Piece | Done | Refused | Lacking | Broken

@@ -159,6 +159,8 @@ class LocalRuntime(Runtime):
                 return Failed(FailedKind.GONE, reply.message)
             case Broken(out_of_memory=True):
                 return Failed(FailedKind.UPSTREAM, "The work needs more memory than it may use.", detail=reply.error)
+            case Broken(no_room=True):
+                return Failed(FailedKind.UPSTREAM, "This server's disk has no room for the result.", detail=reply.error)
             case Broken():
                 return Failed(FailedKind.UPSTREAM, "The work failed.", detail=reply.error)
 

@@ -7,6 +7,7 @@ it on Linux, and elsewhere the end of standard input does.
 
 import contextlib
 import ctypes
+import errno
 import importlib
 import os
 import queue
@@ -103,7 +104,8 @@ def _answer(task: Task, send: Callable[[Reply], None]) -> Reply:
         return Broken("MemoryError", out_of_memory=True)
     except Exception as error:  # the boundary: a task may fail in any way
         last = traceback.extract_tb(error.__traceback__)[-1]
-        return Broken(f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}")
+        place = f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}"
+        return Broken(place, no_room=isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT))
 
 
 def _perform(task: Task, send: Callable[[Reply], None]) -> Done:

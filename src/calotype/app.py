@@ -40,6 +40,7 @@ from calotype.jobs.finish import Finisher
 from calotype.jobs.forget import forget_due
 from calotype.jobs.inputs import InputFiles
 from calotype.jobs.intake import Intake
+from calotype.jobs.owed import Owed
 from calotype.jobs.reconcile import Reconciler
 from calotype.jobs.rows import Rows
 from calotype.jobs.runner import Runner
@@ -131,7 +132,8 @@ class App:
         self.inputs = InputFiles(inputs, self.uploads, self.store)
         self.feed = Feed()
         self.deliverer = Deliverer(self.store, settings.media, self._guard_of, self.feed.awaited)
-        rows = Rows(self.db, self.clock, bus=self.bus, lease_s=settings.engine.lease_s, on_end=self._ended)
+        owed = Owed(self.clock, self.instance)
+        rows = Rows(self.db, self.clock, bus=self.bus, owed=owed, lease_s=settings.engine.lease_s, on_end=self._ended)
         self.callbacks = Callbacks(self.secrets.get("url_signing"), settings.public_url, lambda: self.base_url)
         finish = Finisher(
             self.clock, self.runtimes, deliverer=self.deliverer, rows=rows, lease_s=settings.engine.lease_s,
@@ -146,7 +148,7 @@ class App:
             caps=lambda: {name: runtime.max_in_progress for name, runtime in self.runtimes.items()},
             cancellable=self._cancellable,
         )  # fmt: skip
-        self.reconciler = Reconciler(self.db, self.clock, self.instance)
+        self.reconciler = Reconciler(self.db, self.clock, self.instance, owed)
         views = ViewLoader(self.db)
         intake = Intake(
             self.db, self.clock, instance=self.instance, settings=settings, catalog=self.catalog,

@@ -25,7 +25,8 @@ def _charged(house: House, prices: Mapping[str, int], outputs: Mapping[str, int]
     """One capture for a success, of the price, and none for anything else."""
     rows = house.read(
         "SELECT j.id, j.model, j.state, COALESCE(j.charged_micro, 0),"
-        " (SELECT COUNT(*) FROM journal c WHERE c.job_id = j.id AND c.kind = 'capture'),"
+        " (SELECT COUNT(*) FROM journal c WHERE c.job_id = j.id AND c.kind = 'capture')"
+        " - (SELECT COUNT(*) FROM journal c WHERE c.job_id = j.id AND c.kind = 'reversal'),"
         " (SELECT COUNT(*) FROM artifact a WHERE a.job_id = j.id) FROM job j"
     )
     for job, model, state, charged, captures, files in rows:
@@ -38,7 +39,7 @@ def _granted(house: House) -> None:
     rows = house.read(
         "SELECT a.id, a.posted_micro,"
         " COALESCE((SELECT SUM(e.amount_micro) FROM entry e JOIN journal c ON c.id = e.journal_id"
-        " WHERE e.account_id = a.id AND c.kind <> 'capture'), 0)"
+        " WHERE e.account_id = a.id AND c.kind NOT IN ('capture', 'reversal')), 0)"
         " - COALESCE((SELECT SUM(j.charged_micro) FROM job j WHERE 'org/' || j.org_id = a.id), 0)"
         " FROM account a WHERE a.id LIKE 'org/%'"
     )

@@ -151,3 +151,31 @@ async def _a_request_sent_again_belongs_to_its_job(house: House, server, case: C
         code, picture = await server.get(answer["body"]["data"][0]["url"])
         assert (code, picture[:4]) == (200, b"\x89PNG")
     house.check()
+
+
+@pytest.mark.parametrize(
+    ("point", "submits"), [("submit.answered", 1), ("finish.before_commit", 1), ("finish.committed", 1)]
+)
+async def test_a_phi_result_that_its_server_took_with_it_costs_nothing_and_is_made_again_when_asked(
+    house: House, point: str, submits: int
+) -> None:
+    agreed = {
+        "CALOTYPE_PROVIDERS__SYNC__PHI__REFERENCE": "tests", "CALOTYPE_PROVIDERS__SYNC__PHI__EXPIRES": "2999-01-01",
+    }  # fmt: skip
+    body = {"model": "test/picture", "prompt": f"{house.word} @b64=1", "response_format": "b64_json"}
+    headers = {"X-PHI": "true", "Idempotency-Key": house.word}
+    first = await house.start(point, env=agreed)
+    assert await first.post(IMAGES, body, headers) == (0, None)
+    await until(lambda: not first.alive, f"the server to die at {point}")
+
+    second = await house.start(env=agreed)
+    assert await house.ended() == [LOST]
+    assert len(house.emulator.submits_of(house.word)) == submits
+    house.check()
+
+    told = {"X-PHI": "true", "Idempotency-Key": house.word if point == "finish.committed" else f"{house.word}-2"}
+    status, answer = await second.post(IMAGES, body, told)
+    assert (status, answer["body"]["data"][0]["b64_json"][:5]) == (200, "iVBOR")
+    assert await house.ended() == [LOST, DONE]
+    assert len(house.emulator.submits_of(house.word)) == submits + 1
+    house.check()

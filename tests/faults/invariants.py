@@ -26,14 +26,26 @@ _RULES: tuple[tuple[str, Sql], ...] = (
         "only a success is charged, and what the job says is what the hold says",
         Sql(
             "SELECT j.id, j.state, h.captured_micro FROM job j JOIN hold h ON h.id = j.id"
+            " LEFT JOIN journal r ON r.job_id = j.id AND r.kind = 'reversal'"
             " WHERE j.finished_at_ms IS NOT NULL"
-            " AND (COALESCE(j.charged_micro, 0) <> h.captured_micro"
-            " OR (j.state <> 'succeeded' AND h.captured_micro <> 0))"
+            " AND (COALESCE(j.charged_micro, 0) <> CASE WHEN r.id IS NULL THEN h.captured_micro ELSE 0 END"
+            " OR (j.state <> 'succeeded' AND h.captured_micro <> 0 AND r.id IS NULL))"
         ),
     ),
     (
         "a job is captured by one journal",
         Sql("SELECT job_id, COUNT(*), '' FROM journal WHERE kind = 'capture' GROUP BY job_id HAVING COUNT(*) > 1"),
+    ),
+    (
+        "a revoked job was charged, came to nothing and is owed by nobody",
+        Sql(
+            "SELECT j.id, j.state, COALESCE(r.kind, '') FROM job j"
+            " LEFT JOIN journal r ON r.job_id = j.id AND r.kind = 'reversal'"
+            " LEFT JOIN event e ON e.job_id = j.id AND e.type = 'job.revoked'"
+            " WHERE (r.id IS NULL) <> (e.seq IS NULL)"
+            " OR (r.id IS NOT NULL AND (j.state <> 'failed' OR j.owed_by IS NOT NULL))"
+            " OR (j.owed_by IS NOT NULL AND (j.state <> 'succeeded' OR j.charged_micro = 0))"
+        ),
     ),
     (
         "at most one submission of a job was accepted",
@@ -81,12 +93,13 @@ _RULES: tuple[tuple[str, Sql], ...] = (
         ),
     ),
     (
-        "a job ends in one event, the last",
+        "a job ends in one event, the last but for its revocation",
         Sql(
             "SELECT j.id, j.state, COUNT(e.seq) FROM job j LEFT JOIN event e ON e.job_id = j.id"
-            " AND e.type IN ('job.succeeded', 'job.failed', 'job.canceled')"
+            " AND e.type IN ('job.succeeded', 'job.failed', 'job.canceled', 'job.revoked')"
             " GROUP BY j.id, j.state, j.events"
-            " HAVING COUNT(e.seq) <> CASE WHEN j.state IN ('succeeded', 'failed', 'canceled') THEN 1 ELSE 0 END"
+            " HAVING COUNT(CASE WHEN e.type <> 'job.revoked' THEN 1 END)"
+            " <> CASE WHEN j.state IN ('succeeded', 'failed', 'canceled') THEN 1 ELSE 0 END"
             " OR COALESCE(MAX(e.seq), j.events) <> j.events"
         ),
     ),

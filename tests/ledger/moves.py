@@ -86,6 +86,26 @@ class Settle(Struct, frozen=True):
         return answers
 
 
+class Reverse(Struct, frozen=True):
+    """Give back what was captured of a hold."""
+
+    point: ClassVar[str | None] = None
+    id: str
+    org: OrgId
+    key: str | None = None
+
+    @property
+    def locks(self) -> tuple[str, ...]:
+        return locks_of(self.org, self.key)
+
+    @classmethod
+    def apply(cls, tx: Tx, batch: Sequence[Self]) -> Sequence[int]:
+        book = Book.of(tx)
+        answers = [book.reverse(one.id, now_ms=NOW_MS) for one in batch]
+        book.flush()
+        return answers
+
+
 async def together(db: Database, commands: Sequence[Any]) -> list[Any]:
     """Submit commands so that they become one batch; return results and exceptions in order."""
     gate = threading.Event()

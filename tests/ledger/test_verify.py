@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from moves import Hold, Settle, together
+from moves import Hold, Reverse, Settle, together
 
 from calotype.db import Database, Sql, Store
 from calotype.db.connection import Connection
@@ -17,7 +17,7 @@ from calotype.ledger.verify import Difference, verify
 
 ACME, OTHER = OrgId("acme"), OrgId("other")
 FIRST = "(SELECT id FROM journal WHERE memo = 'first')"
-LAST = "(SELECT id FROM journal WHERE kind = 'capture')"
+LAST = "(SELECT id FROM journal WHERE kind = 'capture' AND job_id = 'taken')"
 
 TAMPERINGS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
@@ -77,7 +77,23 @@ TAMPERINGS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("captured differs from the posted captures", ("UPDATE journal SET job_id = 'void' WHERE kind = 'capture'",)),
     ("capture without a captured hold", ("UPDATE hold SET state = 'voided' WHERE id = 'taken'",)),
     ("capture without a captured hold", ("DELETE FROM hold WHERE id = 'taken'",)),
+    (
+        "reversals that are not the whole of a captured hold",
+        ("UPDATE journal SET job_id = 'open' WHERE kind = 'reversal'",),
+    ),
+    (
+        "reversals that are not the whole of a captured hold",
+        ("UPDATE journal SET kind = 'reversal', job_id = 'given' WHERE memo = 'other'",),
+    ),
+    (
+        "reversals that are not the whole of a captured hold",
+        (
+            "UPDATE entry SET amount_micro = amount_micro + 1 WHERE account_id = 'org/acme'"
+            " AND journal_id = (SELECT id FROM journal WHERE kind = 'reversal')",
+        ),
+    ),
     ("a key's spend differs from its captured holds", ("UPDATE budget SET spent_micro = 0",)),
+    ("a key's spend differs from its captured holds", ("UPDATE journal SET kind = 'refund' WHERE kind = 'reversal'",)),
     ("a key's held amount differs from its open holds", ("UPDATE budget SET held_micro = 0",)),
     ("a key's open jobs differ from its open holds", ("UPDATE budget SET open_jobs = 0",)),
     ("a key's open jobs differ from its open holds", ("UPDATE hold SET key_id = NULL WHERE id = 'open'",)),
@@ -122,16 +138,21 @@ async def used(db: Database, ledger: Ledger) -> Database:
     await ledger.credit(ACME, 1000, kind=JournalKind.TOPUP, memo="first")
     await ledger.credit(OTHER, 10, memo="other")
     assert await together(
-        db, [Hold("taken", ACME, 100, "k"), Hold("open", ACME, 50, "k"), Hold("void", ACME, 30, "k")]
-    ) == [True, True, True]
-    await together(db, [Settle("taken", ACME, 60, "k"), Settle("void", ACME, 0, "k")])
+        db,
+        [
+            Hold("taken", ACME, 100, "k"), Hold("open", ACME, 50, "k"), Hold("void", ACME, 30, "k"),
+            Hold("given", ACME, 20, "k"),
+        ],
+    ) == [True, True, True, True]  # fmt: skip
+    await together(db, [Settle("taken", ACME, 60, "k"), Settle("void", ACME, 0, "k"), Settle("given", ACME, 20, "k")])
+    assert await together(db, [Reverse("given", ACME, "k")]) == [20]
     return db
 
 
 async def test_an_honest_ledger_adds_up_and_is_counted(used: Database) -> None:
     verdict = await used.read(verify, snapshot=True)
     assert verdict.ok, verdict.differences
-    assert (verdict.accounts, verdict.journals, verdict.entries, verdict.holds, verdict.open_holds) == (2, 3, 6, 3, 1)
+    assert (verdict.accounts, verdict.journals, verdict.entries, verdict.holds, verdict.open_holds) == (2, 5, 10, 4, 1)
 
 
 async def test_every_row_changed_behind_the_ledgers_back_is_found(used: Database, database_url: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 
 from msgspec import Struct
 
@@ -92,11 +92,7 @@ class Engine:
 
         """
         ticket = await self.accept(ask)
-        try:
-            return await self.end_of(ticket), ticket
-        except Problem:  # the same request sent again is joined to what goes on
-            self.answered(ticket, delivered=False)
-            raise
+        return await self.end_of(ticket), ticket
 
     async def end_of(self, ticket: Ticket) -> JobView:
         """Wait for the end of an accepted request, at most `limits.max_wait_s`.
@@ -129,7 +125,7 @@ class Engine:
         if ticket.listener is not None:
             ticket.listener.left = True
 
-    async def follow(self, ticket: Ticket) -> AsyncGenerator[Delta | JobView, None]:
+    async def follow(self, ticket: Ticket) -> AsyncIterator[Delta | JobView]:
         """Yield the pieces of a result as they come, and at last the job's view.
 
         There may be no pieces: when nothing was asked to be shown (`Ask.listen`), when the request was joined to an
@@ -248,6 +244,8 @@ class Engine:
 
     def answered(self, ticket: Ticket, *, delivered: bool) -> None:
         """Note whether the answer to a request reached its caller whole; a cut-off one is joined when sent again."""
+        if delivered:
+            self._reconciler.paid(ticket.job.id)
         if ticket.memory_id is not None:
             self._reconciler.answered(Answered(ticket.memory_id, ticket.job.id, delivered))
         points.reach("answer.ended")

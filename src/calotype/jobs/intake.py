@@ -179,7 +179,7 @@ class Intake:
             if view is None:
                 raise Problem(Code.JOB_NOT_FOUND, "The job of this request is gone.")
             return Ticket(view.job, joined=True, memory_id=accept.memory_id)
-        return self._begin(accept, fields, pieces=ask.listen, end=bool(ask.wants.get("fleeting")))
+        return self._begin(accept, fields, pieces=ask.listen, end=self._may_be_here_alone(ask))
 
     def _begin(self, accept: Accept, fields: dict[str, Any], *, pieces: bool = False, end: bool = False) -> Ticket:
         """Start a job that was just committed: at once in this process, or by waking the runner."""
@@ -190,6 +190,11 @@ class Intake:
             return Ticket(job, joined=False, memory_id=accept.memory_id, task=task, listener=listener)
         self._bus.due()
         return Ticket(job, joined=False, memory_id=accept.memory_id, listener=listener)
+
+    def _may_be_here_alone(self, ask: Ask) -> bool:
+        """Say whether the result may be handed to its caller without being stored."""
+        passed_on = ask.at_once and self._settings.media.rehost != "always" and bool(ask.wants.get("inline"))
+        return passed_on or bool(ask.wants.get("fleeting"))
 
     def _begin_unasked(self, committed: "asyncio.Future[Accepted]", accept: Accept, fields: dict[str, Any]) -> None:
         if not committed.cancelled() and committed.exception() is None and not committed.result().joined:

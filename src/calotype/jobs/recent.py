@@ -9,7 +9,8 @@ import asyncio
 import time
 from collections import OrderedDict
 
-from calotype.jobs.types import JobView
+from calotype.jobs.types import JobView, json_text
+from calotype.kernel.generation import DataClass
 from calotype.kernel.ids import JobId
 
 KEPT_MS = 60_000
@@ -26,10 +27,12 @@ class Recent:
         self._timer: asyncio.TimerHandle | None = None
 
     def put(self, view: JobView) -> None:
-        """Keep a view whose outputs are nowhere else."""
-        if not view.inline or view.artifacts:
+        """Keep a view whose outputs, or whose words, are nowhere else."""
+        phi = view.job.data_class is DataClass.PHI
+        if view.artifacts or not (view.inline or phi) or view.id in self._kept:
             return
         size = sum(len(one.data or one.base64 or b"") for one in view.inline)
+        size += len(json_text(view.job.result)) if phi else 0
         self._kept[view.id] = (time.monotonic() + KEPT_MS / 1000, size, view)
         self._bytes += size
         while self._kept and (len(self._kept) > MOST or self._bytes > MOST_BYTES):

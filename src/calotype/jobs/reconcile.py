@@ -1,6 +1,7 @@
 """What nobody asks for and must happen all the same: heartbeats, broken answers, upstream bills, old memories."""
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -14,10 +15,11 @@ from calotype.jobs.answers import (
     Answered,
     MarkAnswered,
 )
+from calotype.jobs.owed import Owed, Revoke, lost_alone, lost_here, lost_silent
 from calotype.jobs.runner import beat, gone_here
 from calotype.kernel.clock import Clock
 from calotype.kernel.errors import Problem
-from calotype.kernel.ids import InstanceId
+from calotype.kernel.ids import InstanceId, JobId
 from calotype.ledger.book import Book
 from calotype.ledger.types import COST, PAYABLE, JournalKind
 
@@ -42,10 +44,11 @@ _POSTED = ManySql(
 class Reconciler:
     """The background duties of one process."""
 
-    def __init__(self, db: Database, clock: Clock, instance: InstanceId) -> None:
+    def __init__(self, db: Database, clock: Clock, instance: InstanceId, owed: Owed) -> None:
         self._db = db
         self._clock = clock
         self._instance = instance
+        self._owed = owed
         self._answers: list[Answered] = []
         self._flushing: asyncio.Event = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -57,8 +60,10 @@ class Reconciler:
         if alone:
             params = {"now_ms": now_ms, "instance": self._instance}
             await self._db.write(lambda tx: tx.execute(BREAK_OTHERS, params))
+            await self._revoke(lambda tx: lost_alone(tx, self._instance, now_ms))
         elif gone := await self._db.read(lambda tx: gone_here(tx, self._instance)):
             await self._db.write(lambda tx: tx.execute(BREAK_THESE, {"now_ms": now_ms, "gone": gone}))
+            await self._revoke(lambda tx: lost_here(tx, self._instance, gone, now_ms))
         self._tasks = [asyncio.create_task(self._flush_forever()), asyncio.create_task(self._beat_forever())]
 
     async def stop(self) -> None:
@@ -73,6 +78,11 @@ class Reconciler:
         self._answers.append(answer)
         self._flushing.set()
 
+    def paid(self, job_id: JobId) -> None:
+        """Note that the answer of a job reached its caller whole."""
+        self._owed.paid(job_id)
+        self._flushing.set()
+
     async def _flush_forever(self) -> None:
         while True:
             await self._flushing.wait()
@@ -82,12 +92,17 @@ class Reconciler:
 
     async def _flush(self) -> None:
         answers, self._answers = tuple(self._answers), []
-        if not answers:
-            return
-        try:
-            await self._db.submit(MarkAnswered(answers, self._clock.now_ms()))
-        except Problem as problem:
-            log.warning("marks_lost", count=len(answers), code=problem.code.value)
+        if answers:
+            try:
+                await self._db.submit(MarkAnswered(answers, self._clock.now_ms()))
+            except Problem as problem:
+                log.warning("marks_lost", count=len(answers), code=problem.code.value)
+        if over := self._owed.take():
+            try:
+                await self._db.write(lambda tx: self._owed.write(tx, over))
+            except Problem as problem:
+                self._owed.give_back(over)
+                log.warning("marks_late", count=len(over), code=problem.code.value)
 
     async def _beat_forever(self) -> None:
         while True:
@@ -112,6 +127,16 @@ class Reconciler:
 
         await self._db.write(duties)
         await self._db.write(lambda tx: post_costs(tx, now_ms))
+        await self._flush()
+        if self._db.store is Store.POSTGRES:  # on SQLite there is no other process to outlive
+            alive_ms = now_ms - DEAD_AFTER_MS
+            await self._revoke(lambda tx: lost_silent(tx, self._instance, alive_ms, now_ms))
+
+    async def _revoke(self, look: Callable[[Tx], list[Revoke]]) -> None:
+        while lost := await self._db.read(look):
+            for one in lost:
+                if await self._db.submit(one):
+                    log.warning("answer_lost_with_its_server", job_id=one.job_id, instance=one.owed_by)
 
 
 def post_costs(tx: Tx, now_ms: int) -> int:

@@ -15,7 +15,7 @@ from calotype.events.log import INSERT_EVENT, INSERT_OUTBOX, event_row
 from calotype.jobs.moves import Closing, close_submissions
 from calotype.jobs.types import Result, json_text
 from calotype.kernel.errors import Problem
-from calotype.kernel.ids import JobId, OrgId, new_event_id
+from calotype.kernel.ids import InstanceId, JobId, OrgId, new_event_id
 from calotype.kernel.job import TERMINAL, JobState, check_move
 from calotype.ledger.book import Book, locks_of
 from calotype.media.artifacts import Artifact, as_params
@@ -29,7 +29,7 @@ _END = ManySql(
     "UPDATE job SET state = :state, charged_micro = :charged, result = :result, error = :error, outcome = NULL,"
     " input = CASE WHEN :keep_input = 1 THEN input ELSE NULL END, lease_by = NULL, events = events + 1,"
     " progress = CASE WHEN :state = 'succeeded' THEN 100 ELSE progress END, finished_at_ms = :now_ms,"
-    " unit = :unit, units = :units, forget_at_ms = :forget_at_ms"
+    " unit = :unit, units = :units, forget_at_ms = :forget_at_ms, owed_by = :owed_by"
     " WHERE id = :id AND state IN ('queued', 'submitting', 'running', 'storing')"
 )
 
@@ -48,7 +48,7 @@ class Settle(Struct, frozen=True):
     """End a job: `charged_micro` is captured, the rest of the hold let go.
 
     `lease_n` None ends the job whoever holds it (a cancellation of a job still queued). `units` were delivered, in the
-    `unit` of the price; at `forget_at_ms` what it answered is removed.
+    `unit` of the price; at `forget_at_ms` what it answered is removed. `owed_by` has the only copy of the result.
     """
 
     point: ClassVar[str | None] = "finish"
@@ -69,6 +69,7 @@ class Settle(Struct, frozen=True):
     unit: str | None = None
     units: int = 0
     forget_at_ms: int | None = None
+    owed_by: InstanceId | None = None
 
     @property
     def locks(self) -> tuple[str, ...]:
@@ -117,6 +118,7 @@ class Settle(Struct, frozen=True):
                     "unit": one.unit,
                     "units": one.units,
                     "forget_at_ms": one.forget_at_ms,
+                    "owed_by": one.owed_by,
                     "now_ms": one.now_ms,
                 }
             )

@@ -29,7 +29,7 @@ _HOLD = (
 _NEWEST = Sql(f"{_HOLD} AND j.id < :beyond ORDER BY j.id DESC LIMIT :count")
 _ENDED_SINCE = Sql(f"{_HOLD} AND j.finished_at_ms >= :since")
 _POSTED = Sql(
-    "SELECT j.id, j.kind, e.amount_micro, j.created_at_ms, e.account_version"
+    "SELECT j.id, j.kind, e.amount_micro, j.created_at_ms, e.account_version, j.job_id"
     " FROM entry e JOIN journal j ON j.id = e.journal_id"
     " WHERE e.account_id = :id AND e.account_version < :before ORDER BY e.account_version DESC LIMIT :count"
 )
@@ -133,12 +133,12 @@ def _posted(tx: Tx, org_id: OrgId, since_ms: int) -> Iterator[_Line]:
     before = 2**62
     while True:
         rows = tx.rows(_POSTED, {"id": customer(org_id), "before": before, "count": _ENTRIES})
-        for ident, kind, amount, at_ms, _ in rows:
+        for ident, kind, amount, at_ms, _, job_id in rows:
             if at_ms < since_ms:
                 return
             if kind != JournalKind.CAPTURE:
-                given: Kind = "refund" if kind == JournalKind.REFUND else "topup"
-                yield _Line(at_ms, 0, ident, given if amount > 0 else "debit", amount, None)
+                given: Kind = "refund" if kind in (JournalKind.REFUND, JournalKind.REVERSAL) else "topup"
+                yield _Line(at_ms, 0, ident, given if amount > 0 else "debit", amount, job_id)
         if len(rows) < _ENTRIES:
             return
         before = rows[-1][4]

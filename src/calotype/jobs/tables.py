@@ -4,7 +4,8 @@ The job row is the queue: a row is due when `next_at_ms` has come. Claiming a ro
 lease, so a row whose owner died becomes due by itself; `lease_n` counts the claims and fences late writes.
 
 `unit` and `units` are what was delivered, in the words of the price; usage is read from `ix_job_org_ended` alone,
-without a look at the rows. At `forget_at_ms` what a job answered is removed.
+without a look at the rows. At `forget_at_ms` what a job answered is removed. `owed_by` has the only
+copy of a result that was charged (`jobs/owed.py`).
 """
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, Table, Text, text
@@ -15,6 +16,7 @@ OPEN = text("state IN ('queued', 'submitting', 'running', 'storing')")
 STARTED = text("state IN ('submitting', 'running', 'storing')")
 ENDED = text("finished_at_ms IS NOT NULL")
 FORGOTTEN = text("forget_at_ms IS NOT NULL")
+OWED = text("owed_by IS NOT NULL")
 
 job = Table(
     "job",
@@ -55,6 +57,7 @@ job = Table(
     Column("unit", Text),
     Column("units", BigInteger),
     Column("forget_at_ms", BigInteger),
+    Column("owed_by", Text),
     CheckConstraint("progress BETWEEN 0 AND 100", name="progress"),
     CheckConstraint("priority BETWEEN -1 AND 1", name="priority"),
     Index("ix_job_due", "priority", "next_at_ms", sqlite_where=OPEN, postgresql_where=OPEN),
@@ -66,6 +69,7 @@ job = Table(
         "created_at_ms", "started_at_ms", sqlite_where=ENDED, postgresql_where=ENDED,
     ),
     Index("ix_job_forget", "forget_at_ms", sqlite_where=FORGOTTEN, postgresql_where=FORGOTTEN),
+    Index("ix_job_owed", "owed_by", sqlite_where=OWED, postgresql_where=OWED),
     sqlite_strict=True,
 )  # fmt: skip
 

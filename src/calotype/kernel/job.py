@@ -45,6 +45,10 @@ MOVES: dict[JobState, frozenset[JobState]] = {
 TERMINAL = frozenset(state for state, after in MOVES.items() if not after)
 
 
+REVOKED: dict[JobState, JobState] = {JobState.SUCCEEDED: JobState.FAILED}
+"""The one move of a job that has ended: a result that was lost before anybody had it was none."""
+
+
 def check_move(before: JobState, after: JobState) -> None:
     """Raise unless the table allows the move.
 

@@ -3,7 +3,7 @@
 The rules, asserted where money moves:
 
 * a hold is taken only while `posted - held - amount >= -credit_limit`, counting what this very batch already took;
-* a hold is settled at most once, and never for more than it holds;
+* a hold is settled at most once, and never for more than it holds; what was captured is given back at most once;
 * every journal sums to zero, and each customer entry says the balance it left behind.
 """
 
@@ -259,6 +259,34 @@ class Book:
                 idem_key=f"capture:{hold_id}",
             )
         return Settled(first=True, captured_micro=captured_micro)
+
+    def reverse(self, hold_id: str, *, now_ms: int) -> int:
+        """Give back all that was captured of a hold, at most once, and return how much; the hold stays as it was.
+
+        Raises:
+            ValueError: no such hold, or nothing was captured: a defect, never a caller's mistake.
+
+        """
+        self.load_holds([hold_id])
+        hold = self._holds.get(hold_id)
+        if hold is None or hold.state is not HoldState.CAPTURED:
+            raise ValueError(f"nothing was captured of the hold {hold_id}")
+        if hold.key_id is not None:
+            budget = self._budget(hold.key_id, hold.org_id)
+            budget.spent -= hold.captured
+            budget.d_spent -= hold.captured
+        self._note(
+            JournalKind.REVERSAL,
+            hold.org_id,
+            self._account(hold.org_id, now_ms),
+            hold.captured,
+            against=REVENUE,
+            now_ms=now_ms,
+            job_id=hold_id,
+            idem_key=f"reversal:{hold_id}",  # unique: a second reversal breaks its transaction
+        )
+        captured: int = hold.captured
+        return captured
 
     def post(
         self,

@@ -35,6 +35,8 @@ class JournalKind(StrEnum):
     GRANT = "grant"
     REFUND = "refund"
     CAPTURE = "capture"
+    REVERSAL = "reversal"
+    """A capture given back because its result was lost before anybody had it."""
     PROVIDER_COST = "provider-cost"
 
 

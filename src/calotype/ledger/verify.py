@@ -116,11 +116,23 @@ _CHECKS: tuple[tuple[str, Sql], ...] = (
         ),
     ),
     (
+        "reversals that are not the whole of a captured hold",
+        Sql(
+            "SELECT j.job_id, COALESCE(h.captured_micro, 0), SUM(e.amount_micro) FROM journal j"
+            " JOIN entry e ON e.journal_id = j.id AND e.account_version IS NOT NULL"
+            " LEFT JOIN hold h ON h.id = j.job_id AND h.state = 'captured' AND h.account_id = e.account_id"
+            " WHERE j.kind = 'reversal' GROUP BY j.job_id, h.captured_micro"
+            " HAVING SUM(e.amount_micro) <> COALESCE(h.captured_micro, 0)"
+        ),
+    ),
+    (
         "a key's spend differs from its captured holds",
         Sql(
-            "SELECT b.key_id, COALESCE(s.total, 0), b.spent_micro FROM budget b LEFT JOIN"
+            "SELECT b.key_id, COALESCE(s.total, 0) - COALESCE(r.total, 0), b.spent_micro FROM budget b LEFT JOIN"
             " (SELECT key_id, SUM(captured_micro) AS total FROM hold GROUP BY key_id) s ON s.key_id = b.key_id"
-            " WHERE b.spent_micro <> COALESCE(s.total, 0)"
+            " LEFT JOIN (SELECT h.key_id, SUM(h.captured_micro) AS total FROM journal j JOIN hold h ON h.id = j.job_id"
+            " WHERE j.kind = 'reversal' GROUP BY h.key_id) r ON r.key_id = b.key_id"
+            " WHERE b.spent_micro <> COALESCE(s.total, 0) - COALESCE(r.total, 0)"
         ),
     ),
     (

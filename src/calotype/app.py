@@ -346,11 +346,10 @@ class App:
 
     def _ended(self, view: JobView, route: FrozenRoute) -> None:
         job = view.job
-        self.metrics.jobs.labels(route.provider, job.operation.value, job.state.value).inc()
-        seconds = ((job.finished_at_ms or 0) - job.created_at_ms) / 1000
-        self.metrics.job_seconds.labels(route.provider, job.operation.value).observe(seconds)
-        if job.charged_micro:
-            self.metrics.charged.labels(route.provider).inc(job.charged_micro)
+        self.metrics.ended(
+            route.provider, job.operation.value, job.state.value,
+            seconds=((job.finished_at_ms or 0) - job.created_at_ms) / 1000, charged_micro=job.charged_micro or 0,
+        )  # fmt: skip
         if job.webhook_url is not None:
             self.webhooks.wake()
 

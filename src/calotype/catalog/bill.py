@@ -34,7 +34,7 @@ from calotype.catalog.rules import (
 from calotype.kernel.money import MICRO, ceil_div
 
 
-class Line(Struct, frozen=True):
+class Line(Struct, frozen=True, omit_defaults=True):
     """One counted part of a price: `quantity` at `micro` for each `per` of its quote.
 
     `usage` names the measured count that replaces `quantity` at capture, in started units of `step`; without it the

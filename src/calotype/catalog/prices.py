@@ -25,7 +25,7 @@ class Pricing(Struct, frozen=True):
     synced: dict[tuple[str, str], UnitPrice] = {}
 
 
-class Quote(Struct, frozen=True):
+class Quote(Struct, frozen=True, omit_defaults=True):
     """The price of one request, frozen when it is accepted: `hold_micro` is the most that is ever charged.
 
     `per` divides the sum of quantity times micro over the lines, which is `least` or more where anything is delivered;

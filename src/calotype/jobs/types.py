@@ -13,8 +13,11 @@ from calotype.kernel.job import TERMINAL, JobState
 from calotype.media.artifacts import Artifact
 
 
-class FrozenRoute(Struct, frozen=True):
-    """A route as it was when the job was accepted, so that a changed catalogue does not change a running job."""
+class FrozenRoute(Struct, frozen=True, omit_defaults=True):
+    """A route as it was when the job was accepted, so that a changed catalogue does not change a running job.
+
+    Its row leaves out what is a default here, as those of plan, quote and result do: a default may not change.
+    """
 
     provider: str
     upstream: str
@@ -29,7 +32,7 @@ class FrozenRoute(Struct, frozen=True):
         return {**{self.fields.get(name, name): value for name, value in fields.items()}, **self.constants}
 
 
-class JobPlan(Struct, frozen=True):
+class JobPlan(Struct, frozen=True, omit_defaults=True):
     """What accept decided, frozen: the ordered routes, the price, and what the answer's headers and body repeat."""
 
     routes: tuple[FrozenRoute, ...]
@@ -52,7 +55,7 @@ class JobPlan(Struct, frozen=True):
     """What the dialect needs again to encode the answer (`response_format`)."""
 
 
-class Result(Struct, frozen=True):
+class Result(Struct, frozen=True, omit_defaults=True):
     """What a finished job answers beside its files."""
 
     data: dict[str, Any] = {}
@@ -183,4 +186,7 @@ def job_from(row: tuple[Any, ...]) -> JobRow:
 
 def json_text(value: Any) -> str:
     """Encode a value as the JSON text that a column holds."""
-    return msgspec.json.encode(value).decode()
+    return _encode(value).decode()
+
+
+_encode = msgspec.json.Encoder().encode

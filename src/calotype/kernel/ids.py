@@ -1,6 +1,7 @@
 """Identifiers: time-ordered UUIDs as text, one NewType per thing so that mypy keeps them apart."""
 
 import os
+import struct
 import threading
 import time
 from typing import NewType
@@ -15,7 +16,7 @@ InstanceId = NewType("InstanceId", str)
 
 _lock = threading.Lock()
 _last = 0
-_pool = bytearray()
+_pool: list[int] = []
 os.register_at_fork(after_in_child=_pool.clear)
 
 
@@ -27,14 +28,13 @@ def uuid7() -> str:
     global _last  # noqa: PLW0603  (the monotonic counter is the point of the module)
     tick = time.time_ns() * 4096 // 1_000_000  # milliseconds << 12, the low bits a fraction of a millisecond
     with _lock:
-        tick = _last = max(tick, _last + 1)
-        if len(_pool) < 8:
-            _pool.extend(os.urandom(4096))  # one system call for many ids: each gives up the interpreter lock
-        random = bytes(_pool[-8:])
-        del _pool[-8:]
-    low = int.from_bytes(random, "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
-    text = f"{(tick >> 12) & 0xFFFF_FFFF_FFFF:012x}7{tick & 0xFFF:03x}{low:016x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        tick = _last = tick if tick > _last else _last + 1
+        if not _pool:  # one system call for many ids: each gives up the interpreter lock
+            _pool.extend(struct.unpack("512Q", os.urandom(4096)))
+        low = _pool.pop()
+    ms, node = tick >> 12 & 0xFFFF_FFFF_FFFF, low & 0xFFFF_FFFF_FFFF
+    parts = (ms >> 16, ms & 0xFFFF, tick & 0xFFF, low >> 48 & 0x3FFF | 0x8000, node)
+    return "%08x-%04x-7%03x-%04x-%012x" % parts  # noqa: UP031  (a fifth cheaper, and a request makes four)
 
 
 def new_job_id() -> JobId:

@@ -37,6 +37,7 @@ class Metrics:
             ("result",), registry=self.registry,
         )  # fmt: skip
         self.in_flight = Gauge("calotype_http_in_flight", "Requests being answered.", registry=self.registry)
+        self._ended_children: dict[tuple[str, str, str], tuple[Counter, Histogram, Counter]] = {}
         self._request_children: dict[tuple[str, int], Counter] = {}
         self._second_children: dict[str, Histogram] = {}
 
@@ -50,6 +51,20 @@ class Metrics:
         if timer is None:
             timer = self._second_children[dialect] = self.seconds.labels(dialect)
         timer.observe(seconds)
+
+    def ended(self, provider: str, operation: str, state: str, *, seconds: float, charged_micro: int) -> None:
+        """Count one job that ended."""
+        key = (provider, operation, state)
+        children = self._ended_children.get(key)
+        if children is None:
+            children = self._ended_children[key] = (
+                self.jobs.labels(*key), self.job_seconds.labels(provider, operation), self.charged.labels(provider)
+            )  # fmt: skip
+        jobs, timer, charged = children
+        jobs.inc()
+        timer.observe(seconds)
+        if charged_micro:
+            charged.inc(charged_micro)
 
     def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Show a value that is read when somebody scrapes."""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 
 from msgspec import Struct
 
@@ -92,7 +92,11 @@ class Engine:
 
         """
         ticket = await self.accept(ask)
-        return await self.end_of(ticket), ticket
+        try:
+            return await self.end_of(ticket), ticket
+        except Problem:  # the same request sent again is joined to what goes on
+            self.answered(ticket, delivered=False)
+            raise
 
     async def end_of(self, ticket: Ticket) -> JobView:
         """Wait for the end of an accepted request, at most `limits.max_wait_s`.
@@ -125,7 +129,7 @@ class Engine:
         if ticket.listener is not None:
             ticket.listener.left = True
 
-    async def follow(self, ticket: Ticket) -> AsyncIterator[Delta | JobView]:
+    async def follow(self, ticket: Ticket) -> AsyncGenerator[Delta | JobView, None]:
         """Yield the pieces of a result as they come, and at last the job's view.
 
         There may be no pieces: when nothing was asked to be shown (`Ask.listen`), when the request was joined to an

@@ -119,7 +119,11 @@ def remove(
     data_dir: DataDir = None,
 ) -> None:
     """Forget a worker."""
-    _show(with_app(data_dir, lambda app: app.crew.roster.remove(name, force=force)), as_json)
+    worker = with_app(data_dir, lambda app: app.crew.roster.remove(name, force=force))
+    if as_json:
+        answer(worker_object(worker))
+    else:
+        facts([("removed", worker.name), ("id", worker.id), ("url", worker.url)])
 
 
 @workers.command()
@@ -139,12 +143,14 @@ def test(name: Name, as_json: Json = False, data_dir: DataDir = None) -> None:
         )  # fmt: skip
     else:
         facts([(stage, f"{seconds * 1000:,.0f} ms") for stage, seconds in trial.stages.items()])
-        table(
-            ("TEMPLATE", "", "LACKS"),
-            [(ref, "lacks" if lacks else "ok", ", ".join(lacks)) for ref, lacks in trial.templates.items()],
-        )
+        if trial.templates:
+            table(
+                ("TEMPLATE", "", "LACKS"),
+                [(ref, "lacks" if lacks else "ok", ", ".join(lacks)) for ref, lacks in trial.templates.items()],
+            )
     if trial.error is not None:
-        say(f"calotype: {trial.seen.worker.name}: {trial.error}")
+        name = trial.seen.worker.name
+        say(f"calotype: {trial.error if trial.error.startswith(f'{name}:') else f'{name}: {trial.error}'}")
         raise typer.Exit(1)
 
 

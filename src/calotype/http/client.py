@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import socket
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,6 +24,15 @@ from calotype.kernel.steps import AnswerTooLarge, FileRef, HttpRequest, HttpResp
 
 LARGE_BODY_BYTES = 1 << 20
 _NO_AUTO_HEADERS = ("Accept-Encoding", "User-Agent")
+
+REFUSED = "the connection was refused"
+"""In the sentence of a `NotSent`: somebody is there, and nothing listens."""
+_WORDS: dict[type[BaseException], str] = {
+    ConnectionRefusedError: REFUSED,
+    ConnectionResetError: "the connection was reset",
+    socket.gaierror: "no host of this name is known",
+    TimeoutError: "it took too long",
+}
 
 
 class _Phase:
@@ -319,5 +329,6 @@ def _sentence(name: str, error: BaseException, *, sent: bool) -> str:
     """Describe a failure by its kind alone: the library's own texts can hold URLs."""
     where = "the connection failed after the request was sent" if sent else "could not connect"
     reason = getattr(error, "os_error", None)
-    kind = type(reason if isinstance(reason, OSError) else error).__name__
-    return f"{name}: {where} ({kind})"
+    cause = reason if isinstance(reason, OSError) else error
+    words = next((words for kind, words in _WORDS.items() if isinstance(cause, kind)), type(cause).__name__)
+    return f"{name}: {where} ({words})"

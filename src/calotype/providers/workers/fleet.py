@@ -15,7 +15,7 @@ import structlog
 from msgspec import Struct
 
 from calotype.db import Database
-from calotype.http import Upstream
+from calotype.http import REFUSED, Upstream
 from calotype.kernel.clock import Clock
 from calotype.kernel.errors import Problem
 from calotype.kernel.outcome import Failed, FailedKind
@@ -174,7 +174,7 @@ class Fleet:
         try:
             result = await (drive(steps, upstream) if on_commit is None else drive(steps, upstream, on_commit))
         except TransportError as error:
-            member.missed(refused="ConnectionRefusedError" in str(error))
+            member.missed(refused=REFUSED in str(error))
             raise
         member.heard()
         return result

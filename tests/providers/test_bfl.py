@@ -30,7 +30,8 @@ def provider(clock: ManualClock | None = None, name: str = "bfl", **settings: An
 
 def call(model: str = "flux-2-pro", **changes: Any) -> Call:
     fields = {"prompt": PROMPT, "size": "1024x768", "seed": None, "n": 1, **changes.pop("input", {})}
-    return Call("job", 1, "token-1", Operation.TEXT_TO_IMAGE, model, fields, **changes)
+    token = changes.pop("token", "token-1")
+    return Call("job", 1, token, Operation.TEXT_TO_IMAGE, model, fields, **changes)
 
 
 def answer(body: Any, status: int = 200, **headers: str) -> HttpResponse:
@@ -359,3 +360,51 @@ def test_the_account_is_asked_for_its_credits(said: HttpResponse, check: Check) 
     (request,), found = told(provider().check(), said)
     assert (request.method, request.url, request.commits) == ("GET", "https://api.bfl.ai/v1/credits", False)
     assert found == check
+
+
+def test_a_task_over_the_number_that_is_taken_at_once_waits_here_and_is_not_sent() -> None:
+    clock = ManualClock()
+    bfl = provider(clock)
+
+    def begun(n: int, model: str) -> Any:
+        steps = bfl.submit(call(model, token=f"token-{model}-{n}"))
+        return told(steps, answer({**TAKEN, "id": f"{model}-{n}"}))[1]
+
+    def waiting(model: str, **changes: Any) -> bool:
+        with pytest.raises(StopIteration) as end:
+            next(bfl.submit(call(model, **changes)))
+        failed = end.value.value
+        return isinstance(failed, Failed) and failed.requeue and failed.kind is FailedKind.RETRY
+
+    first, *_ = [begun(n, "flux-kontext-max") for n in range(6)]
+    assert waiting("flux-kontext-max")
+    assert isinstance(begun(7, "flux-2-pro"), Pending)
+    assert waiting("flux-2-pro", outputs=18), "24 of all models, and 7 are at work"
+    assert isinstance(told(bfl.poll(first.handle), (ready(),))[1], Succeeded)
+    assert isinstance(begun(8, "flux-kontext-max"), Pending)
+    assert waiting("flux-kontext-max")
+    clock.advance(900_000)
+    assert isinstance(begun(9, "flux-kontext-max"), Pending), "what nobody asks for any more has ended"
+
+
+def test_tasks_of_before_a_restart_are_counted_when_they_are_seen() -> None:
+    first, again = provider(), provider()
+    handles = [
+        told(first.submit(call("flux-kontext-max", token=f"t{n}")), answer({**TAKEN, "id": f"x-{n}"}))[1].handle
+        for n in range(6)
+    ]
+    working = answer({"id": "x", "status": "Pending", "result": None})
+    for one in handles:
+        assert isinstance(told(again.poll(one), (working,))[1], Pending)
+    with pytest.raises(StopIteration):
+        next(again.submit(call("flux-kontext-max")))
+
+
+@pytest.mark.parametrize("trouble", [NotSent("down"), MaybeSent("cut"), answer({"detail": "no"}, 402)])
+def test_a_submit_that_was_not_taken_gives_its_place_back(trouble: Any) -> None:
+    bfl = provider()
+    for n in range(30):
+        steps = bfl.submit(call("flux-kontext-max", token=f"t{n}"))
+        next(steps)
+        with pytest.raises((StopIteration, NotSent, MaybeSent)):
+            steps.throw(trouble) if isinstance(trouble, Exception) else steps.send(trouble)

@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -129,6 +130,19 @@ def test_several_pictures_are_several_tasks_and_one_charge(
     assert [submit.json()["seed"] for submit in bfl.submits] == [5, 6, 7]
     assert submissions(account)[0][3] == 90_000
     assert (account.spent_micro, account.held_micro) == (99_000, 0)
+
+
+def test_no_more_are_submitted_at_once_than_the_upstream_takes_of_a_model(
+    client: openai.OpenAI, account: Account, bfl: BflEmulator
+) -> None:
+    def one(n: int) -> list[bytes]:
+        eu = {"X-Region": "EU"}  # one host alone, so that no other one is tried
+        return picture(client, f"{n} @polls=8", "bfl/flux-kontext-max", size=openai.omit, extra_headers=eu)
+
+    with ThreadPoolExecutor(9) as callers:
+        assert all(callers.map(one, range(9)))
+    assert len(bfl.submits) == len(bfl.tasks) == 9, "none was refused for want of a place"
+    assert account.held_micro == 0 and account.spent_micro == 9 * 88_000
 
 
 def test_of_several_pictures_only_those_that_were_made_are_charged(

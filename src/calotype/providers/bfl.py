@@ -17,12 +17,16 @@ from calotype.providers.answers import immediately, retry_after_s
 from calotype.providers.base import Call, Check, Handle, Idempotency, MediaInputs, PollSchedule, Provider
 from calotype.providers.bfl_answers import NOT_FOUND, billed, cost_of, ended, pictures, prose, refused, usage_of
 from calotype.providers.bfl_calls import base_of, bodies, is_theirs, may_poll
+from calotype.providers.bfl_slots import Slots
 from calotype.settings import ProviderSettings
 
 QUICK_MS = 5_000
 """A 503 that comes sooner than this is a refusal; a later one may stand for an accepted request."""
 FIND_S = 10.0
 """How long a new task may be unknown at the address that was given for it (§4.2)."""
+SLOT_S = 1.0
+"""When a request is offered again that found no place."""
+_BUSY = "The provider works on as many requests of ours as it takes at once."
 POLL_TIMEOUT_S = 15.0
 MAX_BYTES = 1 << 20
 
@@ -49,6 +53,8 @@ class Bfl(Provider):
         self._settings = settings
         self._key = settings.api_key.get_secret_value().strip() if settings.api_key else ""
         self._clock = clock or SystemClock()
+        chosen = "max_in_progress" in settings.model_fields_set
+        self._slots = Slots(settings.max_in_progress if chosen else self.max_in_progress)
 
     # -- submit (§4.1) ------------------------------------------------------------------------------------------------
 
@@ -56,8 +62,21 @@ class Bfl(Provider):
         """Submit one task for each picture; those that were taken are delivered whatever became of the others."""
         if not self._key:
             return Failed(FailedKind.AUTH, "The provider has no credential.", detail=f"{self.name}: set api_key")
+        wanted = bodies(call.input, max(1, call.outputs))
+        if not self._slots.room(call.upstream_model, len(wanted), self._clock.now_ms()):
+            detail = "not sent: as many tasks as the account may have are at work"
+            return Failed(FailedKind.RETRY, _BUSY, detail=detail, status=429, retry_after_s=SLOT_S, requeue=True)
+        places = [f"{call.token}/{n}" for n in range(len(wanted))]
+        for place in places:
+            self._slots.begin(place, call.upstream_model, self._clock.now_ms())
+        try:
+            return (yield from self._submitted(call, wanted))
+        finally:
+            self._slots.end(places)
+
+    def _submitted(self, call: Call, wanted: list[dict[str, Any]]) -> Steps[Outcome]:
         taken: list[dict[str, Any]] = []
-        for body in bodies(call.input, max(1, call.outputs)):
+        for body in wanted:
             started_ms = self._clock.now_ms()
             try:
                 answer: HttpResponse = yield self._post(call, body)
@@ -70,11 +89,13 @@ class Bfl(Provider):
                 if not taken:
                     return task
                 break
+            self._slots.begin(task["id"], call.upstream_model, self._clock.now_ms())
             taken.append(task)
         bill = billed(taken)
         handle = {
             "tasks": [{"id": task["id"], "url": self._polling_url(task)} for task in taken],
-            "missing": max(1, call.outputs) - len(taken),
+            "missing": len(wanted) - len(taken),
+            "model": call.upstream_model,
             "since_ms": self._clock.now_ms(),
             "bill": bill,
         }
@@ -121,6 +142,7 @@ class Bfl(Provider):
         asked = tuple(self._ask(task["url"]) for task in handle["tasks"])
         answers: tuple[HttpResponse, ...] = yield Parallel(asked)
         found = [self._read(answer, handle) for answer in answers]
+        self._note(handle, found)
         for one in found:
             if isinstance(one, Failed) and one.kind is FailedKind.RETRY:
                 return one
@@ -141,6 +163,14 @@ class Bfl(Provider):
             warnings=note if lost else (),
             upstream_id=handle["tasks"][0]["id"],
         )
+
+    def _note(self, handle: Handle, found: list[Outcome]) -> None:
+        """Take note of which tasks are at work, also of those that were submitted before a restart."""
+        for task, one in zip(handle["tasks"], found, strict=True):
+            if isinstance(one, Pending):
+                self._slots.begin(task["id"], handle.get("model", ""), self._clock.now_ms())
+            elif not (isinstance(one, Failed) and one.kind is FailedKind.RETRY):
+                self._slots.end((task["id"],))
 
     def _read(self, answer: HttpResponse, handle: Handle) -> Outcome:
         """Read the body before the HTTP status: a task's end may come with a status such as 503 (§4.2)."""

@@ -165,6 +165,15 @@ def test_a_broken_upstream_is_a_runner_error_that_no_client_sends_again(fal: Fal
     assert answer.headers["x-fal-request-id"]
 
 
+@pytest.mark.parametrize(("header", "tries"), [({}, 2), ({"x-fal-no-retry": "1"}, 1), ({"x-fal-no-retry": "yes"}, 1)])
+def test_a_request_that_shall_not_be_tried_again_is_sent_once(
+    header: dict[str, str], tries: int, fal: Fal, upstream: Upstream, account: Account
+) -> None:
+    upstream.answers[:] = [error(503, "overloaded", kind="server_error")] * 8
+    assert fal.run(headers=header).status_code == 503
+    assert len(upstream.seen) == tries and account.held_micro == account.spent_micro == 0
+
+
 @pytest.mark.parametrize("code", list(Code))
 def test_no_permanent_refusal_has_a_status_that_clients_send_again_for(code: Code) -> None:
     found = refused(Problem(code, "A sentence.", retryable=False))

@@ -131,6 +131,7 @@ def test_parts_are_bounded_in_number_and_bytes(initiated: Any, house: House, mon
     desk: Any = house.app.asgi._fal._desk  # type: ignore[attr-defined]
     monkeypatch.setattr(desk.parts, "_max_bytes", 10)
     assert httpx2.put(f"{parts}/1", content=b"123456").status_code == 200
+    assert httpx2.put(f"{parts}/1", content=b"1234567").status_code == 200, "a part sent again counts once"
     assert httpx2.put(f"{parts}/2", content=b"123456").status_code == 413
     others = [initiated("b", INITIATE + "-multipart")["upload_url"] for _ in range(5)]
     assert [httpx2.put(f"{url}/1", content=b"0123456789").status_code for url in others] == [200] * 3 + [413] * 2

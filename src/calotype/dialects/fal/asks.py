@@ -20,6 +20,7 @@ WEBHOOK = "fal_webhook"
 START_TIMEOUTS = ("x-fal-request-start-timeout", "x-fal-request-timeout")
 """The newer name wins."""
 STORE_IO = "x-fal-store-io"
+NO_RETRY = "x-fal-no-retry"
 LEAST_START_S = 0.1
 MOST_START_S = 7 * 24 * 3600.0
 
@@ -77,6 +78,7 @@ async def asked(
         generation=Generation(fitted.operation, card.id, fields),
         context=msgspec.structs.replace(context, warnings=context.warnings + fitted.warnings),
         key=caller.key, org=caller.org, operation=fitted.operation, at_once=at_once, wants=wants,
+        rounds=1 if (x.header(NO_RETRY) or "").lower() in ("1", "true", "yes") else None,
     )  # fmt: skip
 
 

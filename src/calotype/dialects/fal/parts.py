@@ -34,7 +34,7 @@ class Parts:
         """
         if not 1 <= number <= MOST_PARTS:
             raise Problem(Code.INVALID_INPUT, f"Parts are numbered from 1 to {MOST_PARTS}.", field="part_number")
-        all_bytes, file_bytes = await asyncio.to_thread(self._held, org_id, file_id)
+        all_bytes, file_bytes = await asyncio.to_thread(self._held, org_id, file_id, number)
         path, digest, size = self._temp_path(), hashlib.sha256(), 0
         async with FileSink(path) as sink:
             async for chunk in chunks:
@@ -79,10 +79,13 @@ class Parts:
             if other != kept:
                 other.unlink(missing_ok=True)
 
-    def _held(self, org_id: str, file_id: str) -> tuple[int, int]:
-        """Return how many bytes the organisation's and the file's parts hold."""
+    def _held(self, org_id: str, file_id: str, number: int) -> tuple[int, int]:
+        """Return how many bytes the organisation's and the file's parts hold beside this one, which is replaced."""
         everything, ours = 0, 0
+        replaced = f"{_base(org_id, file_id)}{number:05d}-"
         for path in self._folder.glob(f"{_base(org_id)}*"):
+            if path.name.startswith(replaced):
+                continue
             try:
                 size = path.stat().st_size
             except FileNotFoundError:

@@ -32,6 +32,7 @@ from calotype.dialects.openai.hooks import renderer
 from calotype.docs import documents
 from calotype.events.bus import open_bus
 from calotype.http import Guard
+from calotype.jobs.aside import Aside
 from calotype.jobs.callbacks import Callbacks
 from calotype.jobs.delivery import Deliverer
 from calotype.jobs.engine import Engine, table_cost
@@ -131,7 +132,14 @@ class App:
         )  # fmt: skip
         self.inputs = InputFiles(inputs, self.uploads, self.store)
         self.feed = Feed()
-        self.deliverer = Deliverer(self.store, settings.media, self._guard_of, self.feed.awaited)
+        results = Uploads(
+            self.db, self.store, max_bytes=settings.media.max_output_bytes, retention_s=settings.media.retention_s,
+            clock=self.clock,
+        )  # fmt: skip
+        self.aside = Aside(results, self.store)
+        self.deliverer = Deliverer(
+            self.store, settings.media, self._guard_of, self.feed.awaited, aside=self.aside
+        )  # fmt: skip
         owed = Owed(self.clock, self.instance)
         rows = Rows(self.db, self.clock, bus=self.bus, owed=owed, lease_s=settings.engine.lease_s, on_end=self._ended)
         self.callbacks = Callbacks(self.secrets.get("url_signing"), settings.public_url, lambda: self.base_url)
@@ -149,7 +157,7 @@ class App:
             cancellable=self._cancellable,
         )  # fmt: skip
         self.reconciler = Reconciler(self.db, self.clock, self.instance, owed)
-        views = ViewLoader(self.db)
+        views = ViewLoader(self.db, self.aside)
         intake = Intake(
             self.db, self.clock, instance=self.instance, settings=settings, catalog=self.catalog,
             runtimes=self.runtimes, available=self.available, inputs=self.inputs, runner=self.runner,
@@ -178,7 +186,7 @@ class App:
         pictures, contents = image_desk(self), content_desk(self)
         self.webhooks = WebhookDeliverer(
             self.db, self.clock, self.instance, guard=self.guard, settings=settings.webhooks, metrics=self.metrics,
-            signer=WebhookSigner(self.secrets.get("webhook_signing")),
+            aside=self.aside, signer=WebhookSigner(self.secrets.get("webhook_signing")),
             renderers={
                 "openai": renderer(lambda: desk.urls(self.base_url)),
                 "jobs": jobs_statuses.renderer(lambda: jobs.urls(self.base_url)),

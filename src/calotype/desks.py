@@ -67,8 +67,8 @@ def image_desk(app: "App") -> ImageDesk:
 def content_desk(app: "App") -> ContentDesk:
     """Return the desk of the content dialect."""
     return ContentDesk(
-        door=app.door, engine=app.engine, views=ViewLoader(app.db), catalog=app.catalog, available=app.available,
-        addresses=_addresses(app), handles=Handles(app.secrets.get("content_jobs")),
+        door=app.door, engine=app.engine, views=ViewLoader(app.db, app.aside), catalog=app.catalog,
+        available=app.available, addresses=_addresses(app), handles=Handles(app.secrets.get("content_jobs")),
     )  # fmt: skip
 
 

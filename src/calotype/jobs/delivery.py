@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from calotype.catalog.prices import Delivered, captured, units
 from calotype.http import DownloadError, Guard, MemorySink, download
+from calotype.jobs.aside import Aside
 from calotype.jobs.types import InlineOutput, JobRow, Result
 from calotype.kernel import points
 from calotype.kernel.errors import Problem
@@ -27,6 +28,8 @@ log = structlog.get_logger(__name__)
 MAX_INLINE_BYTES = 64 * 1024 * 1024
 """An output that is answered directly is held in memory."""
 UNTOLD = "application/octet-stream"
+FORGET_MS = 3_600_000
+"""A caller who asked that nothing is kept can read the answer for so long (`wire/fal.md §5.4`)."""
 MOST_COUNTED = 10**12
 """What an upstream may say that it counted; whatever follows from it can be written down."""
 BARE_SOUND = "audio/pcm"
@@ -40,6 +43,8 @@ class Delivery(Struct, frozen=True):
     inline: tuple[InlineOutput, ...]
     charged_micro: int
     result: Result
+    kept: Result
+    """What of the result is written to the job's row."""
     missing: int = 0
     units: int = 0
 
@@ -62,11 +67,14 @@ class Deliverer:
         settings: MediaSettings,
         guard_of: Callable[[str], Guard],
         awaited: Callable[[JobId], bool] = lambda _: False,
+        *,
+        aside: Aside,
     ) -> None:
         self._store = store
         self._settings = settings
         self._guard_of = guard_of
         self._awaited = awaited
+        self._aside = aside
 
     def stores(self, job: JobRow, output: Output) -> bool:
         """Whether this output has to be in storage before the job may succeed.
@@ -139,7 +147,19 @@ class Deliverer:
         if failures:
             warnings += (f"{len(failures)} of {len(outputs)} outputs could not be stored and are not charged",)
         result = Result(outcome.data, usage, tuple(output.text for output in outputs), warnings)
-        return Delivery(tuple(artifacts), tuple(inline), charged, result, len(failures), units(job.plan.quote, worth))
+        kept = await self._kept(job, result)
+        told = units(job.plan.quote, worth)
+        return Delivery(tuple(artifacts), tuple(inline), charged, result, kept, len(failures), told)
+
+    async def _kept(self, job: JobRow, result: Result) -> Result:
+        """Return what is written down: of a PHI request its usage only, for texts and warnings quote it."""
+        if job.data_class is DataClass.PHI:
+            return Result(usage=result.usage)
+        lifetime_s = job.plan.media_s if job.plan.store_payload else FORGET_MS // 1000
+        try:
+            return await self._aside.put(job, result, lifetime_s)
+        except Problem as problem:
+            raise NotYetError(problem.message, problem.retry_after_s) from None
 
     async def _keep(self, job: JobRow, n: int, output: Output, expires_at_ms: int) -> Artifact | KeepError:
         body: Output | Encoded = output

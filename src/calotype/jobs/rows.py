@@ -8,11 +8,11 @@ import structlog
 
 from calotype.db import Command, Database
 from calotype.events.bus import Bus
-from calotype.jobs.delivery import Delivery
+from calotype.jobs.delivery import FORGET_MS, Delivery
 from calotype.jobs.moves import Closing, Move
 from calotype.jobs.owed import Owed
 from calotype.jobs.settle import Settle, Verdict
-from calotype.jobs.types import FrozenRoute, JobRow, JobView, Result, json_text
+from calotype.jobs.types import FrozenRoute, JobRow, JobView, json_text
 from calotype.kernel.clock import Clock
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import DataClass
@@ -25,8 +25,6 @@ log = structlog.get_logger(__name__)
 R = TypeVar("R")
 
 WRITE_TRIES = 12
-FORGET_MS = 3_600_000
-"""A caller who asked that nothing is kept can read the answer for so long (`wire/fal.md §5.4`)."""
 
 
 class FencedError(Exception):
@@ -112,7 +110,7 @@ class Rows:
         settle = Settle(
             job_id=job.id, org_id=job.org_id, key_id=job.key_id, state=state, now_ms=now_ms, lease_n=job.lease_n,
             charged_micro=0 if delivery is None else delivery.charged_micro,
-            result=None if delivery is None else _kept(job, delivery.result), problem=problem,
+            result=None if delivery is None else delivery.kept, problem=problem,
             artifacts=() if delivery is None else delivery.artifacts, closing=closing,
             keep_input=job.plan.store_payload, unit=job.plan.quote.unit,
             units=0 if delivery is None else delivery.units,
@@ -147,8 +145,3 @@ class Rows:
                 log.warning("write_again", job_id=job_id, command=type(command).__name__, tried=tried + 1)
                 await asyncio.sleep(min(0.25 * 2**tried, 5.0))
         raise AssertionError("the loop above returns or raises")
-
-
-def _kept(job: JobRow, result: Result) -> Result:
-    """Return what of a result is written down: of a PHI request its usage only, for texts and warnings quote it."""
-    return Result(usage=result.usage) if job.data_class is DataClass.PHI else result

@@ -64,6 +64,8 @@ class Result(Struct, frozen=True, omit_defaults=True):
     warnings: tuple[str, ...] = ()
     forgotten: bool = False
     """It was removed on the caller's wish; there is nothing left to answer."""
+    aside: str | None = None
+    """The file that holds the rest, where all of it is too large for the row (`jobs/aside.py`)."""
 
 
 class JobRow(Struct):

@@ -3,6 +3,7 @@
 import asyncio
 
 from calotype.db import Database, Sql, Tx
+from calotype.jobs.aside import Aside
 from calotype.jobs.store import JOB_COLUMNS, JOB_FROM
 from calotype.jobs.types import JobView, job_from
 from calotype.kernel.ids import JobId
@@ -29,18 +30,20 @@ def load_views(tx: Tx, ids: list[str]) -> dict[str, JobView]:
 class ViewLoader:
     """Gathers the ids asked for while a read is under way and reads them together."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, aside: Aside | None = None) -> None:
         self._db = db
+        self._aside = aside
         self._waiting: dict[JobId, list[asyncio.Future[JobView | None]]] = {}
         self._reading: asyncio.Task[None] | None = None
 
     async def load(self, job_id: JobId) -> JobView | None:
-        """Return a job's view as it is stored now, None when there is no such job."""
+        """Return a job's view as it is stored now, its result whole; None when there is no such job."""
         future: asyncio.Future[JobView | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(job_id, []).append(future)
         if self._reading is None:
             self._reading = asyncio.create_task(self._read())
-        return await future
+        view = await future
+        return view if view is None or self._aside is None else await self._aside.bring(view)
 
     async def _read(self) -> None:
         try:

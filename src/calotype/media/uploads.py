@@ -16,6 +16,8 @@ from calotype.media.store import Store
 
 INPUT = "input"
 """The purpose of a file that came inside a request."""
+RESULT = "result"
+"""The purpose of a file that holds what a job answered."""
 MAX_FILENAME_CHARS = 200
 MAX_PAGE = 10_001
 
@@ -29,7 +31,7 @@ _INSERT = Sql(f"""
 _GET = Sql(f"SELECT {_COLUMNS} FROM upload WHERE id = :id AND org_id = :org_id AND expires_at_ms > :now_ms")  # noqa: S608
 _PAGE = f"""
     WHERE org_id = :org_id AND expires_at_ms > :now_ms
-    AND (purpose = :purpose OR :purpose = '' AND purpose <> '{INPUT}')
+    AND (purpose = :purpose OR :purpose = '' AND purpose NOT IN ('{INPUT}', '{RESULT}'))
 """
 _NEWEST = Sql(f"SELECT {_COLUMNS} FROM upload {_PAGE} AND id < :beyond ORDER BY id DESC LIMIT :count")  # noqa: S608
 _OLDEST = Sql(f"SELECT {_COLUMNS} FROM upload {_PAGE} AND id > :beyond ORDER BY id LIMIT :count")  # noqa: S608
@@ -128,7 +130,7 @@ class Uploads:
     ) -> list[Upload]:
         """Return a page of uploads, newest first or oldest; `beyond` is the last id of the page before.
 
-        Files that came inside requests (`INPUT`) are only among them when asked for by that purpose.
+        What came inside requests or was answered (`INPUT`, `RESULT`) is only among them when asked for by that purpose.
         """
         params = {
             "org_id": org_id,

@@ -15,6 +15,7 @@ import structlog
 
 from calotype.db import Database
 from calotype.http import Guard, Upstream
+from calotype.jobs.aside import Aside
 from calotype.jobs.types import JobView
 from calotype.jobs.views import ViewLoader
 from calotype.kernel import points
@@ -72,6 +73,7 @@ class Deliverer:
         styles: Mapping[str, Style] | None = None,
         settings: WebhookSettings,
         metrics: Metrics | None = None,
+        aside: Aside | None = None,
     ) -> None:
         self._db = db
         self._clock = clock
@@ -82,7 +84,7 @@ class Deliverer:
         self._styles = styles or {}
         self._settings = settings
         self._metrics = metrics
-        self._views = ViewLoader(db)
+        self._views = ViewLoader(db, aside)
         self._wake = asyncio.Event()
         self._claims = 0
         self._stopping = False

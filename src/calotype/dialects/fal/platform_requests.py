@@ -92,7 +92,7 @@ async def delete_payloads(desk: Desk, x: FalExchange, caller: Caller) -> None:
         await desk.engine.remove_media(view)
     except StoreError as error:
         failed = error.message
-    await forget(desk.office.db, [view.id])
+    await forget(desk.office.db, [view.id], desk.now_ms())
     body = {"cdn_delete_results": [{"link": link, "exception": failed} for link in links]}
     if name and failed is None:
         while len(memory) >= MOST_REMEMBERED:
@@ -156,6 +156,9 @@ async def _items(desk: Desk, x: FalExchange, rows: list[JobRow], *, payloads: bo
     views: dict[str, JobView] = {}
     if payloads and rows:
         views = await desk.office.db.read(lambda tx: load_views(tx, [row.id for row in rows]))
+        for ident, view in views.items():
+            if view.job.result is not None and view.job.result.aside is not None:
+                views[ident] = await desk.engine.get(ident, view.job.org_id)
     return [_item(desk, x, row, views.get(row.id)) for row in rows]
 
 

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import http.server
 import threading
+import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -87,6 +88,9 @@ def files(folder: Path) -> Path:
     (folder / "speech.wav").write_bytes(media.wav(2.0, "speech"))
     (folder / "logo.png").write_bytes(media.png(16, 16, "logo"))
     (folder / "report.pdf").write_bytes(b"%PDF-1.4\n% a report\n")
+    with zipfile.ZipFile(folder / "pictures.zip", "w") as pictures:
+        for n in range(4):
+            pictures.write(folder / "mug.png", f"{n}.png")
     return folder
 
 

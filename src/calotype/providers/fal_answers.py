@@ -12,6 +12,11 @@ from calotype.providers.errors import ErrorBody, Meaning, meaning_of
 FIRST = ("images", "image", "videos", "video", "audio", "audio_file", "audio_url")
 """Fields that hold what was asked for; files of other fields (masks, configurations) follow them."""
 DEEPEST = 6
+MAX_FACT_CHARS = 200
+_FILE = frozenset(
+    {"url", "content_type", "file_name", "file_size", "file_data", "width", "height", "duration"}
+)  # fmt: skip
+"""What is known of a file otherwise."""
 LOCKED = "locked"
 
 _RETRY, _UNKNOWN, _UPSTREAM = FailedKind.RETRY, FailedKind.UNKNOWN, FailedKind.UPSTREAM
@@ -81,14 +86,16 @@ def delivered(answer: HttpResponse, request_id: str | None) -> Outcome:
     """Return the end that a result with status 2xx stands for.
 
     Files become outputs, those asked for first; `data` keeps everything else and, as `files`, the path that each
-    output had in fal's answer (`images.0`), so that a dialect can put it together again.
+    output had in fal's answer (`images.0`), so that a dialect can put it together again; `file_facts` are what fal
+    said of a file beside that, by its path (the codec of a recording).
     """
     body = answer.json()
     cost = cost_of(answer)
     if not isinstance(body, dict):
         return Failed(_UPSTREAM, "The provider's answer could not be read.", status=answer.status, cost=cost)
     found: list[tuple[str, Output]] = []
-    rest = _without_files(body, "", found, 0)
+    facts: dict[str, dict[str, Any]] = {}
+    rest = _without_files(body, "", found, facts, 0)
     found.sort(key=lambda item: _rank(item[0]))
     data: dict[str, Any] = rest if isinstance(rest, dict) else {}
     if not found and (said := body.get("error")) and isinstance(said, str) and not body.get("output"):
@@ -96,7 +103,7 @@ def delivered(answer: HttpResponse, request_id: str | None) -> Outcome:
     if not found and not any(isinstance(value, str) and value for value in data.values()):
         return Failed(_UPSTREAM, "The provider delivered nothing.", status=answer.status, cost=cost)
     if found:
-        data = {**data, "files": [path for path, _ in found]}
+        data = {**data, "files": [path for path, _ in found], **({"file_facts": facts} if facts else {})}
     outputs = tuple(output for _, output in found)
     return Succeeded(outputs, data, cost=cost, warnings=_warnings(body), upstream_id=request_id)
 
@@ -186,27 +193,39 @@ def _word(value: Any) -> str:
 # -- files in a result --------------------------------------------------------------------------------------------
 
 
-def _without_files(value: Any, path: str, found: list[tuple[str, Output]], depth: int) -> Any:
-    """Return the value with its files taken out into `found`; None for what was nothing but files."""
+def _without_files(
+    value: Any, path: str, found: list[tuple[str, Output]], facts: dict[str, dict[str, Any]], depth: int
+) -> Any:
+    """Return the value with its files taken out into `found` and `facts`; None for what was nothing but files."""
     if depth > DEEPEST:
         return value
     if isinstance(value, dict):
         if isinstance(url := value.get("url"), str) and _fetchable(url):
             found.append((path, _output(url, value)))
+            if said := {name: item for name, item in value.items() if name not in _FILE and _is_fact(item)}:
+                facts[path] = said
             return None
         pairs = {
-            name: _without_files(item, f"{path}.{name}".lstrip("."), found, depth + 1) for name, item in value.items()
+            name: _without_files(item, f"{path}.{name}".lstrip("."), found, facts, depth + 1)
+            for name, item in value.items()
         }
         kept = {name: item for name, item in pairs.items() if item is not None or value[name] is None}
         return kept if kept or not value else None
     if isinstance(value, list):
-        items = [_without_files(item, f"{path}.{n}", found, depth + 1) for n, item in enumerate(value)]
+        items = [_without_files(item, f"{path}.{n}", found, facts, depth + 1) for n, item in enumerate(value)]
         kept_items = [item for item in items if item is not None]
         return kept_items if kept_items or not value else None
     if isinstance(value, str) and path.rpartition(".")[2].endswith("_url") and _fetchable(value):
         found.append((path, _output(value, {})))
         return None
     return value
+
+
+def _is_fact(value: Any) -> bool:
+    """Say whether a value is a number or a word, and not an address or more."""
+    if isinstance(value, str):
+        return len(value) <= MAX_FACT_CHARS and not _fetchable(value)
+    return isinstance(value, int | float)
 
 
 def _output(url: str, file: dict[str, Any]) -> Output:

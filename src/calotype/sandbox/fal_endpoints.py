@@ -13,7 +13,7 @@ Kind = Literal["images", "files", "image", "video", "audio", "voice", "text", "l
 class Endpoint(Struct, frozen=True):
     """What an endpoint makes, the fields it cannot do without, its price and the unit of the price.
 
-    Of the fields in `either` one must be there. `extra` is answered beside the files.
+    Of the fields in `either` one must be there. `extra` is answered beside the files, `file` in a recording.
     """
 
     makes: Kind = "images"
@@ -22,6 +22,7 @@ class Endpoint(Struct, frozen=True):
     unit: str = "image"
     either: tuple[str, ...] = ()
     extra: dict[str, Any] = {}
+    file: dict[str, Any] = {}
 
 
 def _edit(prompt: bool = False) -> Endpoint:
@@ -35,6 +36,9 @@ def _speech(field: str = "text", price: float = 0.1, **more: Any) -> Endpoint:
 _VIDEO = ("prompt", "image_url")
 _AVATAR = ("image_url", "audio_url", "prompt")
 _TIMES = {"timestamps": None}
+_SOUND_FACTS = {
+    "duration": 1.0, "bitrate": "128k", "codec": "pcm_s16le", "container": "wav", "channels": 1, "sample_rate": 8_000,
+}  # fmt: skip
 
 ENDPOINTS: dict[str, Endpoint] = {
     # published: wire/products.md A7 before the margin, wire/providers.md §9
@@ -97,7 +101,9 @@ ENDPOINTS: dict[str, Endpoint] = {
     "fal-ai/playai/tts/v3": Endpoint("audio", ("input", "voice"), 0.05, "1000 characters"),
     "fal-ai/playai/tts/dialog": _speech("input", 0.05),
     "fal-ai/minimax/voice-clone": Endpoint("voice", ("audio_url",), 1.5, "request"),
-    "resemble-ai/chatterboxhd/speech-to-speech": Endpoint("audio", ("source_audio_url",), 0.02, "minute"),
+    "resemble-ai/chatterboxhd/speech-to-speech": Endpoint(
+        "audio", ("source_audio_url",), 0.02, "minute", file=_SOUND_FACTS
+    ),
     "fal-ai/playai/inpaint/diffusion": Endpoint(
         "audio", ("audio_url", "text", "output_text", "chunks"), 0.1, "request"
     ),

@@ -139,7 +139,7 @@ def _made(what: Endpoint, request_id: str, fields: dict[str, Any], words: dict[s
             film = _file(media.mp4(seconds, name=request_id), "video/mp4", "output.mp4", store)
             return Ending(200, {"video": film, "seed": seed}, units=seconds if what.unit == "second" else 1)
         case "audio":
-            sound = _file(media.wav(1.0, request_id), "audio/wav", "output.wav", store)
+            sound = _file(media.wav(1.0, request_id), "audio/wav", "output.wav", store) | what.file
             return Ending(200, {words.get("field", "audio"): sound, **what.extra}, units=_units(what, fields))
         case "voice":
             body = {"custom_voice_id": f"Voice{request_id[-12:]}"}

@@ -28,6 +28,7 @@ _FILE: dict[str, Any] = {
         "duration": {"type": "number", "description": "In seconds, of a film or a recording."},
     },
 }
+_SYNC_MODE = {"type": "boolean", "default": False, "description": "Answers pictures as data URIs."}
 _REF = {"$ref": "#/components/schemas/File"}
 _STATUS: dict[str, Any] = {
     "title": "QueueStatus",
@@ -109,7 +110,9 @@ def output_schema(card: Card, title: str) -> dict[str, Any]:
 def _input(card: Card, title: str) -> dict[str, Any]:
     schema = {key: value for key, value in card.schema.document.items() if not key.startswith("$")}
     plain: dict[str, Any] = _plain(schema)
-    return {**plain, "title": title, "x-fal-order-properties": list(card.schema.properties)}
+    if card.output == "image" and "sync_mode" not in card.schema.properties:
+        plain["properties"] = {**plain["properties"], "sync_mode": _SYNC_MODE}
+    return {**plain, "title": title, "x-fal-order-properties": list(plain["properties"])}
 
 
 def _plain(value: Any) -> Any:

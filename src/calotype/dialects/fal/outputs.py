@@ -22,7 +22,7 @@ SINGLE: dict[Operation, str] = {
 KINDS = {"video": "video", "audio": "audio"}
 FILES = frozenset({"audio_url"})
 """Fields that hold a File although their name says URL; every other `…_url` is a text."""
-OWN = frozenset({"engine", "is_ai_model", "files"})
+OWN = frozenset({"engine", "is_ai_model", "files", "file_facts"})
 """What providers note for us beside the output."""
 
 
@@ -61,8 +61,9 @@ def body_of(view: JobView, files: list[File]) -> dict[str, Any]:
     paths = data.get("files")
     numbers = [artifact.n for artifact in view.artifacts] or list(range(len(files)))
     if isinstance(paths, list) and all(number < len(paths) for number in numbers):
+        said = data.get("file_facts") or {}
         for number, file in zip(numbers, files, strict=True):
-            _put(facts, str(paths[number]), file)
+            _put(facts, str(paths[number]), {**said.get(paths[number], {}), **file})
         return facts
     return _laid_out(view, files, facts)
 

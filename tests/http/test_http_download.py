@@ -240,5 +240,6 @@ def test_retry_after_is_seconds_or_a_date_and_bounded():
     assert retry_after_s("30") == 30.0
     assert retry_after_s("999999") == 3600.0
     assert retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+    assert retry_after_s("Wed, 21 Oct 0001 07:28:00 -0000") == 0.0
     assert retry_after_s("soon") is None
     assert retry_after_s(None) is None

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
@@ -150,6 +151,7 @@ def retry_after_s(value: str | None, *, at_most_s: float = 3600.0) -> float | No
         at = parsedate_to_datetime(value)
     except ValueError:
         return None
+    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)  # `-0000` is read as no zone
     return min(max(0.0, at.timestamp() - time.time()), at_most_s)
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeGuard, TypeVar
 
@@ -31,10 +32,10 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
 
 def redacted(text: str, secrets: Iterable[str | None] = ()) -> str:
     """Return upstream text that an operator may read: no keys, no queries of URLs, none of `secrets`, bounded."""
-    text = text[:MAX_READ_CHARS]
     for secret in secrets:
         if secret and len(secret) >= MIN_SECRET_CHARS:
             text = text.replace(secret, "[redacted]")
+    text = text[:MAX_READ_CHARS]  # only now: a half of a secret would not be found
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     text = text.strip()
@@ -70,6 +71,8 @@ def _number(value: str | None) -> float | None:
 
 def _until(value: str, clock: Clock) -> float | None:
     try:
-        return parsedate_to_datetime(value).timestamp() - clock.now_ms() / 1000
+        moment = parsedate_to_datetime(value)
+        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)  # `-0000` is read as no zone
+        return moment.timestamp() - clock.now_ms() / 1000
     except (ValueError, OverflowError):
         return None

@@ -123,7 +123,7 @@ class Reader:
         envelope = envelope_of(answer)
         if envelope is None:
             kind, message = meaning_of(FRONT, answer.status, None, late=False)
-            said = answer.body[:2000].decode(errors="replace")  # a quotation is found only where it is whole
+            said = answer.body.decode(errors="replace")
             words = redacted(f"HTTP {answer.status} {said}", [*self._secrets, *prose])[:200]
             return Failed(kind, message, detail=words, status=answer.status)
         return self._failed(REFUSALS, envelope.code, envelope.text, prose=prose)

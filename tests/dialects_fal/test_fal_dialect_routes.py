@@ -1,4 +1,4 @@
-"""Every address that fal's clients know is somebody's here, whichever way it is reached (`wire/fal.md §2, §5-7, §11`)."""
+"""Every address that fal's clients know is somebody's here, whichever way it is reached (`wire/fal.md §2-7, §11`)."""
 
 import httpx2
 import pytest

@@ -28,7 +28,13 @@ from calotype.providers.local.pool import Limits
 from calotype.providers.local.runtime import LocalRuntime
 
 PATIENCE_S = 90.0
-KINDS = [toolbox.image_samples, toolbox.film_samples, toolbox.still_samples]
+KINDS = [toolbox.image_samples, toolbox.film_samples, toolbox.still_samples, toolbox.drawn_samples]
+ELSEWHERE = {
+    "video-download": "test_local_tools_download",
+    "nsfw-check": "test_local_tools_nsfw",
+    **dict.fromkeys(("tts", "music", "denoise", "transcribe", "smollm2-135m"), "test_local_sound"),
+}
+"""Models that are not in these tables, and the tests that try them."""
 CATALOG = Catalog.load()
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -51,7 +57,7 @@ async def nothing() -> None:
 
 
 def call_of(sample: toolbox.Sample, folder: Path, fields: dict[str, Any], files: toolbox.Files) -> Call:
-    card = CATALOG.find(f"local/{sample.model}")
+    card = CATALOG.find(sample.card)
     given = {**sample.files(folder), **files}
     filled = {**card.schema.defaults, **sample.fields, **fields}
     refs = {
@@ -156,9 +162,13 @@ def drop(outcome: Outcome) -> None:
             Path(output.path).unlink(missing_ok=True)
 
 
+async def test_no_model_of_this_machine_is_left_out(folder: Path) -> None:
+    assert {sample.model for kind in KINDS for sample in kind(folder)} | ELSEWHERE.keys() == MODELS.keys()
+
+
 async def test_the_cards_of_the_tools_take_what_the_samples_give(folder: Path) -> None:
     for sample in (sample for kind in KINDS for sample in kind(folder)):
-        card = CATALOG.find(f"local/{sample.model}")
+        card = CATALOG.find(sample.card)
         stand_in = {
             name: ["https://example.com/a"] * len(at) if isinstance(at, list) else "https://example.com/a"
             for name, at in sample.files(folder).items()

@@ -21,6 +21,11 @@ class Sample(NamedTuple):
     bad: tuple[tuple[dict[str, Any], Files, str], ...] = ()
     look: Callable[[Path], None] = lambda path: None
 
+    @property
+    def card(self) -> str:
+        """The id of its card."""
+        return self.model if self.model == "thai-subtitle" else f"local/{self.model}"
+
 
 def once(path: Path, make: Callable[[Path], None]) -> Path:
     if not path.exists():
@@ -329,3 +334,31 @@ def still_samples(folder: Path) -> list[Sample]:
             _film_of((512, 512), 1.0),
         ),
     ]
+
+
+def drawn_samples(folder: Path) -> list[Sample]:
+    refused: tuple[tuple[dict[str, Any], Files, str], ...] = (
+        ({"size": "64x64"}, {}, "size"),
+        ({"seed": -1}, {}, "seed"),
+    )
+    return [
+        Sample("sketch", {"prompt": "three boats", "size": "256x256", "seed": 1}, lambda folder: {}, refused, _drawing),
+        Sample(
+            "sketch-video", {"prompt": "waves", "size": "256x256", "seconds": 1}, lambda folder: {}, refused,
+            _film_of((256, 256), 1.0, sound=False),
+        ),
+        Sample(
+            "thai-subtitle", {"script": "สวัสดี"}, lambda folder: {"media_url": film(folder)},
+            (
+                ({"script": " "}, {}, "script"),
+                ({"timing_offset_ms": 301}, {}, "timing_offset_ms"),
+                ({}, {"media_url": broken(folder)}, "media_url"),
+            ),
+        ),
+    ]  # fmt: skip
+
+
+def _drawing(path: Path) -> None:
+    with Image.open(path) as image:
+        assert image.size == (256, 256)
+        assert len(set(image.convert("RGB").get_flattened_data())) > 50

@@ -64,6 +64,17 @@ def test_a_unit_from_a_price_list_prices_a_model_only_where_every_choice_is_coun
             assert fits is None or not offered, (unit, offered)
 
 
+def test_tools_that_a_provider_bills_apart_are_not_taken() -> None:
+    for card in CARDS:
+        if "tools" not in card.fields:
+            continue
+        assert card.check({**card.example, "tools": [{"type": "function", "function": {"name": "f"}}]}).input["tools"]
+        for tool in ({"type": "openrouter:web_search"}, {"type": "web_search"}, {"googleSearch": {}}):
+            with pytest.raises(Problem) as refused:
+                card.check({**card.example, "tools": [tool]})
+            assert (refused.value.field or "").startswith("tools")
+
+
 def test_what_varies_in_an_unpublished_way_is_priced_by_no_list() -> None:
     price = UnitPrice("fal", "", "x", "second", 100_000, 1, "a list", "2026-11-20")
     plain, varying = r.Second(max=8), r.Second(max=8, varies=("generate_audio",))

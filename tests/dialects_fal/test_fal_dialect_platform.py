@@ -113,11 +113,13 @@ def test_keys_are_made_listed_and_revoked_by_an_admin_key(platform: Platform, ot
     assert key["key_id"] not in {one["key_id"] for one in platform.get("/keys")["keys"]}
 
 
-def test_a_key_made_by_a_bounded_key_has_the_same_bounds(platform: Platform, house: House) -> None:
+def test_a_key_made_by_a_bounded_key_has_the_same_bounds_and_budget(platform: Platform, house: House) -> None:
     from calotype.kernel.generation import Scope
 
-    _, bounded = platform.account.keyed(scopes=(Scope.ADMIN,), models=["local/*"], spend_cap_micro=5)
-    key = platform.ask("POST", "/keys", key=bounded, json={"alias": "x"}).json()["key"]
+    maker, bounded = platform.account.keyed(scopes=(Scope.ADMIN,), models=["local/*"], spend_cap_micro=5)
+    made = platform.ask("POST", "/keys", key=bounded, json={"alias": "x"}).json()
+    key = made["key"]
+    assert house.rows("SELECT budget_of FROM api_key WHERE id = :id", id=made["key_id"]) == [(maker,)]
     rows = platform.ask("GET", "/account/model-access-controls", key=key)
     table = {row["Endpoint ID"]: row["API Access"] for row in csv.DictReader(io.StringIO(rows.text))}
     assert table[MODEL] == "BLOCKED" and table["local/sketch"] == "ALLOWED"

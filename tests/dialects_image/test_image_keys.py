@@ -13,6 +13,7 @@ from image_caller import Caller
 from calotype.dialects.image import shapes
 from calotype.dialects.image.offers import MAKERS
 from calotype.kernel.generation import KeyClass, Scope
+from calotype.ledger.verify import verify
 from running import Account, House, running
 
 KEYS = "/api/v1/keys"
@@ -55,6 +56,48 @@ def test_a_key_that_is_made_may_do_no_more_than_its_maker(caller: Caller, accoun
     (record,) = [one for one in house.ask(house.app.accounts.list_keys(account.org.id)) if one.id == made["keyId"]]
     assert (record.models, record.spend_cap_micro, record.max_in_progress) == (("local/*",), 5_000, 3)
     assert record.scopes == {Scope.API} and record.key_class is KeyClass.PAID
+
+
+def test_keys_share_the_budget_of_the_key_that_made_them(caller: Caller, account: Account, house: House) -> None:
+    maker = Caller(caller.client, account.key(scopes=[Scope.API, Scope.ADMIN], spend_cap_micro=50_000))
+    first, second = (Caller(caller.client, maker.post(KEYS, {"name": name}).json()["data"]["key"]) for name in "ab")
+    picture = {"model": "flux-1.1-pro", "width": 512, "height": 512}
+    assert first.generate(**picture).status_code == 200
+    for one in (second, first, maker):
+        error = one.generate(**picture).json()["error"]
+        assert (error["code"], error["details"]["code"]) == ("FORBIDDEN", "spend_cap_reached")
+        assert "leaves 0.01 USD" in error["message"], error
+    assert (account.spent_micro, account.held_micro) == (40_000, 0)
+    assert [one.name for one in _groups(maker, "key")] == [_id_of(first)]
+    assert house.ask(house.app.db.read(verify)).differences == ()
+
+
+def test_keys_share_what_their_maker_may_have_in_progress(caller: Caller, account: Account) -> None:
+    maker = Caller(caller.client, account.key(scopes=[Scope.API, Scope.ADMIN], max_in_progress=1))
+    first, second = (Caller(caller.client, maker.post(KEYS, {"name": name}).json()["data"]["key"]) for name in "ab")
+    film = {"prompt": "@polls=100000", "model": "wan-2.6"}
+    begun = first.post("/api/v1/video/generate", film).json()["data"]["operation_id"]
+    assert second.generate(**SKETCH).json()["error"]["code"] == "RATE_LIMIT_EXCEEDED"
+    account.house.ask(account.house.app.engine.cancel(begun.removeprefix("operations/"), account.org.id))
+
+
+def test_nobody_gives_away_a_higher_rate_than_its_own(caller: Caller, account: Account) -> None:
+    maker = Caller(caller.client, account.key(scopes=[Scope.API, Scope.ADMIN], requests_per_minute=120))
+    made = maker.post(KEYS, {"name": "a"}).json()["data"]["keyId"]
+    assert maker.get(f"{KEYS}/{made}").json()["data"]["rateLimit"] == 120
+    for answer in (
+        maker.post(KEYS, {"name": "b", "rateLimit": 121}), maker.request("PATCH", f"{KEYS}/{made}", {"rateLimit": 121})
+    ):  # fmt: skip
+        assert (answer.status_code, answer.json()["error"]["details"]["field"]) == (400, "rateLimit")
+
+
+def _groups(who: Caller, by: str) -> list[shapes.ImageSpent]:
+    answer = who.get(f"/api/v1/usage?group_by={by}")
+    return msgspec.json.decode(answer.content, type=shapes.ImageUsageAnswer).data.groups
+
+
+def _id_of(who: Caller) -> str:
+    return who.key.split("_")[2]
 
 
 @pytest.mark.parametrize(
@@ -111,6 +154,8 @@ def test_usage_adds_up_and_a_key_sees_its_own_only(caller: Caller, admin: Caller
     assert [one.name for one in usage(admin, "?group_by=day").groups] == [today]
     assert usage(admin, "?from=2020-01-01&to=2020-02-01").requests == 0
     assert usage(admin, f"?from={today}T00:00:00Z").requests == 3
+    epoch = usage(admin, "?to=1970-01-01")
+    assert (epoch.since, epoch.until, epoch.requests) == ("1970-01-01T00:00:00Z", "1970-01-01T00:00:00Z", 0)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +164,9 @@ def test_usage_adds_up_and_a_key_sees_its_own_only(caller: Caller, admin: Caller
         ("?from=yesterday", "from"),
         ("?from=2020-01-01", "from"),
         ("?to=5", "to"),
+        ("?to=0001-01-05", "to"),
+        ("?to=9999-12-31T23:59:59-14:00", "to"),
+        ("?from=1970-01-01", "from"),
         ("?group_by=tag", "group_by"),
         ("?group_by=colour", "group_by"),
         ("?group_by=model:x", "group_by"),

@@ -15,7 +15,7 @@ from calotype.db import Database, Tx
 from calotype.kernel.clock import Clock
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import KeyClass, Region, Scope
-from calotype.kernel.ids import OrgId, uuid7
+from calotype.kernel.ids import KeyId, OrgId, uuid7
 
 log = structlog.get_logger(__name__)
 
@@ -226,6 +226,7 @@ class Accounts:
         requests_per_minute: int | None = None,
         max_in_progress: int | None = None,
         expires_at_ms: int | None = None,
+        budget_of: KeyId | None = None,
     ) -> tuple[KeyRecord, str]:
         """Make a key and return it with its text, which is shown this once and not stored.
 
@@ -256,6 +257,7 @@ class Accounts:
             max_in_progress=max_in_progress,
             expires_at_ms=expires_at_ms,
             created_at_ms=self._clock.now_ms(),
+            budget_of=budget_of,
         )
         secret = new_secret()
         stored = Stored(record, hash_of(secret))
@@ -263,6 +265,26 @@ class Accounts:
         self._unknown.pop(record.id, None)
         self._keep(stored)
         return record, text_of(record.id, secret, key_class)
+
+    async def key_from(
+        self, maker: KeyRecord, *, name: str, requests_per_minute: int | None = None
+    ) -> tuple[KeyRecord, str]:
+        """Make a key of scope API that may do no more than the one that makes it, and return it with its text.
+
+        A maker with a spend cap or a bound on jobs in progress shares its budget with all that it makes: together they
+        are bounded as it is alone. A rate may be lower than the maker's.
+
+        Raises:
+            Problem: `invalid_input` for a rate below 1.
+
+        """
+        bounded = maker.spend_cap_micro is not None or maker.max_in_progress is not None
+        return await self.create_key(
+            maker.org_id, name=name, key_class=maker.key_class, models=maker.models,
+            spend_cap_micro=maker.spend_cap_micro, max_in_progress=maker.max_in_progress,
+            requests_per_minute=maker.requests_per_minute if requests_per_minute is None else requests_per_minute,
+            expires_at_ms=maker.expires_at_ms, budget_of=maker.budget_id if bounded else None,
+        )  # fmt: skip
 
     async def change_key(
         self,

@@ -10,7 +10,7 @@ from calotype.kernel.ids import KeyId, OrgId
 _ORG = "id, name, status, default_region, strict_residency, created_at_ms"
 _KEY = (
     "id, org_id, name, key_class, scopes, models, spend_cap_micro, requests_per_minute, max_in_progress,"
-    " expires_at_ms, revoked_at_ms, created_at_ms, disabled_at_ms, secret_hash"
+    " expires_at_ms, revoked_at_ms, created_at_ms, disabled_at_ms, budget_of, secret_hash"
 )
 
 
@@ -120,6 +120,7 @@ def insert_key(tx: Tx, record: KeyRecord, secret_hash: str) -> None:
         "revoked_at_ms": record.revoked_at_ms,
         "created_at_ms": record.created_at_ms,
         "disabled_at_ms": record.disabled_at_ms,
+        "budget_of": record.budget_of,
         "secret_hash": secret_hash,
     }
     tx.execute(_INSERT_KEY, params)

@@ -33,6 +33,7 @@ api_key = Table(
     Column("revoked_at_ms", BigInteger),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("disabled_at_ms", BigInteger),
+    Column("budget_of", Text),
     sqlite_strict=True,
 )
 

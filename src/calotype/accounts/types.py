@@ -35,7 +35,8 @@ class Organisation(Struct, frozen=True):
 class KeyRecord(Struct, frozen=True):
     """An API key without its secret. None means no bound of its own.
 
-    `models` is the allow-list: ids, and prefixes written `name/*`; None allows every model.
+    `models` is the allow-list: ids, and prefixes written `name/*`; None allows every model. `budget_of` is the key on
+    whose budget it spends, where that is not its own: what both spend and have in progress is bounded together.
     """
 
     id: KeyId
@@ -51,11 +52,17 @@ class KeyRecord(Struct, frozen=True):
     revoked_at_ms: int | None = None
     created_at_ms: int = 0
     disabled_at_ms: int | None = None
+    budget_of: KeyId | None = None
 
     @property
     def principal(self) -> Principal:
         """Who calls with this key."""
         return Principal(self.org_id, self.id, self.key_class, self.scopes)
+
+    @property
+    def budget_id(self) -> KeyId:
+        """The key under whose id its spending and its jobs are counted."""
+        return self.budget_of or self.id
 
     def usable(self, now_ms: int) -> bool:
         """Say whether it is neither revoked nor expired, nor switched off."""

@@ -118,6 +118,7 @@ def key_object(record: KeyRecord, org_name: str) -> dict[str, Any]:
         "expires_at_ms": record.expires_at_ms,
         "revoked_at_ms": record.revoked_at_ms,
         "created_at_ms": record.created_at_ms,
+        "budget_of": record.budget_of,
     }
 
 

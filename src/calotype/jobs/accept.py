@@ -64,6 +64,7 @@ class Accept(Struct, frozen=True):
 
     `inline` means the accepting process runs the job itself at once: the row is born `submitting` under its lease,
     with its submission recorded. `lease_by` without `inline` keeps a PHI job with the process that knows its input.
+    `budget_id` is the key whose budget the hold counts on, where that is another one than the key that asks.
     """
 
     point: ClassVar[str | None] = "accept"
@@ -89,6 +90,7 @@ class Accept(Struct, frozen=True):
     idempotency_key: str | None = None
     fingerprint: str | None = None
     retry: bool = False
+    budget_id: KeyId | None = None
     spend_cap_micro: int | None = None
     max_open_jobs: int | None = None
     webhook_url: str | None = None
@@ -98,7 +100,7 @@ class Accept(Struct, frozen=True):
     @property
     def locks(self) -> tuple[str, ...]:
         """The organisation's account and the key's budget."""
-        return locks_of(self.org_id, self.key_id)
+        return locks_of(self.org_id, self.budget_id or self.key_id)
 
     @property
     def memory_id(self) -> str | None:
@@ -131,7 +133,7 @@ class Accept(Struct, frozen=True):
                     one.org_id,
                     one.hold_micro,
                     now_ms=one.now_ms,
-                    key_id=one.key_id,
+                    key_id=one.budget_id or one.key_id,
                     spend_cap_micro=one.spend_cap_micro,
                     max_open_jobs=one.max_open_jobs,
                 )

@@ -158,7 +158,7 @@ class Intake:
             instance=self._instance, inline=inline, mine=phi, now_ms=now_ms, lease_ms=lease_ms,
             deadline_at_ms=now_ms + int(max(self._settings.engine.job_deadline_s, card.deadline_s or 0) * 1000),
             idempotency_key=context.idempotency_key, fingerprint=context.fingerprint, retry=context.retry,
-            spend_cap_micro=ask.key.spend_cap_micro, max_open_jobs=ask.key.max_in_progress,
+            budget_id=ask.key.budget_id, spend_cap_micro=ask.key.spend_cap_micro, max_open_jobs=ask.key.max_in_progress,
             webhook_url=None if context.webhook is None else context.webhook.url, customer=context.customer,
             tags=context.tags or None,
         )  # fmt: skip

@@ -41,16 +41,11 @@ async def list_keys(desk: Desk, x: FalExchange, caller: Caller) -> None:
 
 
 async def create_key(desk: Desk, x: FalExchange, caller: Caller) -> None:
-    """Make a key of scope API under the bounds of the key that asks; its secret is answered this once."""
+    """Make a key of scope API with the bounds and the budget of the key that asks; its secret is shown this once."""
     given = body_as(await desk.door.body(x), NewKey)
     if not given.alias.isprintable():
         raise wrong("alias", "holds characters that cannot be shown.")
-    mine = caller.key
-    record, text = await desk.office.accounts.create_key(
-        caller.org.id, name=given.alias, key_class=mine.key_class, models=mine.models,
-        spend_cap_micro=mine.spend_cap_micro, requests_per_minute=mine.requests_per_minute,
-        max_in_progress=mine.max_in_progress, expires_at_ms=mine.expires_at_ms,
-    )  # fmt: skip
+    record, text = await desk.office.accounts.key_from(caller.key, name=given.alias)
     parsed = parse(text)
     assert parsed is not None, "a new key can be read"
     body = {"key_id": record.id, "key_secret": parsed.secret, "key": f"{record.id}:{parsed.secret}"}

@@ -32,16 +32,12 @@ class KeyChange(Struct, forbid_unknown_fields=True):
 
 
 async def create_key(desk: Desk, x: ImageExchange) -> None:
-    """Make a key: with the class and the bounds of the one that makes it, but without its scope ADMIN."""
+    """Make a key: with the class, the bounds and the budget of the one that makes it, but without its scope ADMIN."""
     caller = await desk.administrator(x)
     _, body = await desk.body(x)
     asked = _read(body, NewKey)
-    maker = caller.key
-    record, text = await desk.accounts.create_key(
-        caller.org.id, name=_name(asked.name), key_class=maker.key_class, models=maker.models,
-        spend_cap_micro=maker.spend_cap_micro, requests_per_minute=_rate(asked.rateLimit),
-        max_in_progress=maker.max_in_progress, expires_at_ms=maker.expires_at_ms,
-    )  # fmt: skip
+    rate = _rate(asked.rateLimit, caller.key)
+    record, text = await desk.accounts.key_from(caller.key, name=_name(asked.name), requests_per_minute=rate)
     await _tell(desk, x, 201, {"keyId": record.id, "key": text, "name": record.name})
 
 
@@ -66,7 +62,7 @@ async def change_key(desk: Desk, x: ImageExchange) -> None:
     await _found(desk, caller.org.id, x.rest)
     record = await desk.accounts.change_key(
         x.rest, org_id=caller.org.id, name=None if asked.name is None else _name(asked.name),
-        requests_per_minute=_rate(asked.rateLimit), enabled=asked.enabled,
+        requests_per_minute=_rate(asked.rateLimit, caller.key), enabled=asked.enabled,
     )  # fmt: skip
     await _tell(desk, x, 200, key_object(record))
 
@@ -121,9 +117,11 @@ def _name(given: str) -> str:
     return given.strip()
 
 
-def _rate(given: int | None) -> int | None:
-    if given is not None and not 1 <= given <= MAX_RATE:
-        raise Problem(Code.INVALID_INPUT, f"rateLimit is from 1 to {MAX_RATE} requests a minute.", field="rateLimit")
+def _rate(given: int | None, maker: KeyRecord) -> int | None:
+    """Check a rate; nobody gives away more than its own."""
+    most = maker.requests_per_minute or MAX_RATE
+    if given is not None and not 1 <= given <= most:
+        raise Problem(Code.INVALID_INPUT, f"rateLimit is from 1 to {most} requests a minute.", field="rateLimit")
     return given
 
 

@@ -1,5 +1,6 @@
 """What is kept in memory for a re-sent request goes by itself."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from calotype.jobs import recent
 from calotype.jobs.recent import Recent
 from calotype.jobs.types import InlineOutput, JobView
-from jobs.kit import Fake, until
+from calotype.kernel.errors import Problem
+from jobs.kit import DONE, GRANT_MICRO, PICTURE, PRICE_MICRO, Fake, until
 
 
 async def ended(home: Any) -> JobView:
@@ -55,3 +57,30 @@ async def test_no_more_is_kept_than_the_bounds_say(home, monkeypatch, bound: str
     assert [kept.get(view.id) is view for view in views] == [False, True, True]
     assert kept._timer is not None
     kept._timer.cancel()
+
+
+@pytest.mark.parametrize("how", ["hung up", "out of patience"])
+async def test_a_caller_who_left_before_the_end_gets_a_phi_result_when_it_asks_again(home, monkeypatch, how) -> None:
+    gate = asyncio.Event()
+
+    async def slow(call):
+        await gate.wait()
+        return DONE
+
+    async with home(Fake(submit=slow), phi=("a",)) as h:
+        ask = h.ask(phi=True, at_once=True, inline=True, fingerprint="f", retry=True)
+        if how == "hung up":
+            call = asyncio.create_task(h.app.engine.run(ask))
+            await until(lambda: h.app.runner.active)
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+        else:
+            monkeypatch.setattr(h.app.engine, "_limits", h.app.settings.limits.model_copy(update={"max_wait_s": 0.01}))
+            with pytest.raises(Problem):
+                await h.app.engine.run(ask)
+            monkeypatch.undo()
+        gate.set()
+        view, ticket = await h.app.engine.run(ask)
+        assert ticket.joined
+        assert [one.data for one in view.inline] == [PICTURE.data]
+        assert await h.balance() == (GRANT_MICRO - PRICE_MICRO, 0)

@@ -80,7 +80,15 @@ class Engine:
             Problem: any refusal of the surface contract.
 
         """
-        return await self._intake.accept(ask)
+        ticket = await self._intake.accept(ask)
+        if ticket.task is not None:  # before anybody waits, for whoever waits may leave
+            ticket.task.add_done_callback(self._keep)
+        return ticket
+
+    def _keep(self, task: "asyncio.Task[JobView | None]") -> None:
+        """Keep a result that may be nowhere else for its caller, who may have hung up and comes back."""
+        if not task.cancelled() and task.exception() is None and (view := task.result()) is not None:
+            self._recent.put(view)
 
     # -- wait, look, cancel ----------------------------------------------------------------------------------------
 
@@ -116,7 +124,6 @@ class Engine:
         if ticket.task is not None:
             await _ended(ticket.task, self._limits.max_wait_s)
             if ticket.task.done() and not ticket.task.cancelled() and (view := ticket.task.result()) is not None:
-                self._recent.put(view)
                 return view
         view = await self.wait(ticket.job.id, end_s - time.monotonic())
         if ticket.listener is not None and ticket.listener.end is not None:

@@ -13,6 +13,7 @@ from calotype.db.sql import Sql, Store
 
 LOADED = """
 import asyncio, sys
+import calotype.cli
 from calotype.app import App
 from calotype.settings import Settings
 
@@ -47,7 +48,7 @@ def test_a_database_of_a_newer_version_is_refused(database_url: str) -> None:
         bring_up(database_url)
 
 
-def test_a_server_on_sqlite_loads_no_driver_no_orm_and_no_migrations(tmp_path: Path) -> None:
+def test_a_command_and_a_server_on_sqlite_load_no_driver_no_orm_and_no_migrations(tmp_path: Path) -> None:
     bring_up(f"sqlite:///{tmp_path / 'calotype.db'}")
     command = [sys.executable, "-c", LOADED, str(tmp_path)]
     said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout

@@ -23,8 +23,9 @@ from calotype.cli.neighbour import engine_runs, running
 from calotype.cli.options import DataDir, Json, settings_for
 from calotype.cli.terminal import answer, table
 from calotype.cli.workers import worker_checks
-from calotype.db import Store, migrate
+from calotype.db import Store
 from calotype.db.connection import open_driver, store_of
+from calotype.db.schema import current, newest
 from calotype.media.backends import open_store
 from calotype.media.store import StoreError
 from calotype.providers.available import MODELS_FOLDER, Available
@@ -143,7 +144,7 @@ def _storage(settings: Settings) -> tuple[bool, str]:
 
 def _database(settings: Settings) -> tuple[bool, str]:
     store = store_of(settings.database)
-    found, needed = migrate.current(settings.database), migrate.head()
+    found, needed = current(settings.database), newest()
     if store is Store.POSTGRES:
         open_driver(settings.database).close()
     if found is None:

@@ -10,7 +10,7 @@ from calotype.app import App
 from calotype.cli.opened import with_app
 from calotype.cli.options import DataDir, Json, settings_for
 from calotype.cli.terminal import Failure, answer, facts, say, table
-from calotype.db import migrate
+from calotype.db.schema import bring_up, current, newest
 from calotype.ledger.verify import Verdict, verify
 from calotype.media.secrets import Secrets
 from calotype.media.sweep import Swept, sweep
@@ -63,9 +63,9 @@ def ledger_verify(as_json: Json = False, data_dir: DataDir = None) -> None:
 def db_upgrade(as_json: Json = False, data_dir: DataDir = None) -> None:
     """Create the schema or bring it up to date; a start of the server does the same."""
     settings = settings_for(data_dir)
-    before = migrate.current(settings.database)
-    migrate.upgrade(settings.database)
-    after = migrate.current(settings.database)
+    before = current(settings.database)
+    bring_up(settings.database)
+    after = current(settings.database)
     if as_json:
         answer({"before": before, "current": after})
     else:
@@ -76,7 +76,7 @@ def db_upgrade(as_json: Json = False, data_dir: DataDir = None) -> None:
 def db_current(as_json: Json = False, data_dir: DataDir = None) -> None:
     """Show the schema the database has and the one this program needs; exit 1 where they differ."""
     settings = settings_for(data_dir)
-    found, needed = migrate.current(settings.database), migrate.head()
+    found, needed = current(settings.database), newest()
     if as_json:
         answer({"current": found, "head": needed, "up_to_date": found == needed})
     else:

@@ -12,7 +12,7 @@ from calotype.catalog.templates import Templates
 from calotype.cli.opened import with_app
 from calotype.cli.options import DataDir, Json
 from calotype.cli.terminal import Failure, answer, facts, moment, say, table
-from calotype.db import migrate
+from calotype.db.schema import current, newest
 from calotype.providers.workers.roster import auth_of
 from calotype.providers.workers.trial import Seen, Trial, look, run
 from calotype.providers.workers.types import Auth, Health, Worker, WorkerState
@@ -159,7 +159,7 @@ def worker_checks(settings: Settings) -> list[tuple[str, bool, str]]:
 
     A database that is not up to date is left as it is and has no workers.
     """
-    if migrate.current(settings.database) != migrate.head():
+    if current(settings.database) != newest():
         return []
 
     async def check() -> list[Seen]:

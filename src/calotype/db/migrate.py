@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from calotype.db.connection import Fault, fault_of, file_of, store_of
 from calotype.db.engine import open_engine
 from calotype.db.metadata import metadata  # also how a BigInteger is spelled on SQLite
-from calotype.db.schema import SCRIPTS, UnknownRevisionError
+from calotype.db.schema import SCRIPTS, UnknownRevisionError, current
 from calotype.db.sql import Store
 
 WAIT_S = 600.0
@@ -44,18 +44,6 @@ def head() -> str:
     if revision is None:
         raise LookupError("there is no revision yet")
     return revision
-
-
-def current(url: str) -> str | None:
-    """Return the revision a database has, or None where nothing was created yet."""
-    if (file := file_of(url)) is not None and not file.exists():
-        return None
-    engine = open_engine(url)
-    try:
-        with engine.connect() as connection:
-            return _revision(connection)
-    finally:
-        engine.dispose()
 
 
 def needs_upgrade(url: str) -> bool:

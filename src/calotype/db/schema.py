@@ -9,6 +9,8 @@ from calotype.db.sql import Sql
 SCRIPTS = Path(__file__).parent / "migrations"
 _REVISION = Sql("SELECT version_num FROM alembic_version")
 
+_NO_TABLE = "42P01"
+
 
 class UnknownRevisionError(Exception):
     """The database was written by a newer version of the server."""
@@ -22,7 +24,7 @@ def bring_up(url: str) -> None:
         TimeoutError: another process was changing the schema for ten minutes.
 
     """
-    if _found(url) == newest():
+    if current(url) == newest():
         return
     from calotype.db.migrate import upgrade  # noqa: PLC0415  (Alembic's 17 MiB stay out of a server that needs none)
 
@@ -35,16 +37,18 @@ def newest() -> str:
     return max(path.name.partition("_")[0] for path in (SCRIPTS / "versions").glob("[0-9]*.py"))
 
 
-def _found(url: str) -> str | None:
-    """Return the revision of a database; None for whatever Alembic should look at itself."""
+def current(url: str) -> str | None:
+    """Return the revision of a database; None where nothing was created yet."""
     file = file_of(url)
     if file is not None and not file.exists():
         return None
     connection = Connection(url, read_only=True)
     try:
         rows = connection.reading().rows(_REVISION)
-    except Exception:  # no such table yet, or nothing that can be read: the upgrade says what is wrong
-        return None
+    except Exception as error:
+        if getattr(error, "sqlstate", None) == _NO_TABLE or "no such table" in str(error):
+            return None
+        raise
     finally:
         connection.close()
-    return str(rows[0][0]) if len(rows) == 1 else None
+    return str(rows[0][0]) if rows else None

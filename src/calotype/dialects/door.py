@@ -47,9 +47,9 @@ class Exchange:
 
     async def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
         """Send a whole answer; False when the caller had hung up before."""
-        gone = is_gone(self.receive)
         length = (b"content-length", str(len(body)).encode())
         await self.send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+        gone = is_gone(self.receive)  # not before: to receive is to ask for a body that waits for 100 Continue
         await self.send({"type": "http.response.body", "body": body})
         return not gone
 

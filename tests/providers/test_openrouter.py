@@ -107,6 +107,15 @@ def test_privacy_wins_over_a_cards_own_preferences() -> None:
     assert held(asking(input=fields), answer({}, 400)).body["provider"] == fields["provider"]
 
 
+def test_a_document_is_read_by_the_model_and_not_by_a_service_that_is_billed_by_the_page() -> None:
+    document = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,AAAA"}}
+    picture = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    for part, plugins in ((document, [{"id": "file-parser", "pdf": {"engine": "native"}}]), (picture, None)):
+        one = phi(call(Operation.CHAT, messages=[{"role": "system"}, {"role": "user", "content": ["x", part]}]))
+        body = held(one, answer({}, 400)).body
+        assert body.get("plugins") == plugins and body["provider"] == PRIVATE
+
+
 def test_phi_is_never_made_into_a_video() -> None:
     one = held(phi(call(Operation.TEXT_TO_VIDEO, prompt="x")))
     assert (failed(one).kind, one.requests) == (FailedKind.GONE, [])

@@ -28,6 +28,9 @@ BASE_URL = "https://openrouter.ai/api/v1"
 PRIVATE = {"zdr": True, "data_collection": "deny"}
 """Preferences that leave only hosts which keep nothing and learn nothing (`wire/providers.md §6.1`)."""
 
+UNPARSED = {"plugins": [{"id": "file-parser", "pdf": {"engine": "native"}}]}
+"""Documents are read by the model itself: OpenRouter's own reading of them is billed by the page, beside the tokens."""
+
 _POLICY = "The provider's content policy refused the request."
 _TRANSIENT = "The provider cannot take the request at the moment."
 _NO_END = "The provider did not say how the request ended."
@@ -120,6 +123,7 @@ class OpenRouter(Provider):
             return immediately(Failed(FailedKind.GONE, reason))
         extra = self._preferences(call)
         if call.operation is Operation.CHAT:
+            extra |= UNPARSED if _holds_files(call.input.get("messages")) else {}
             return chat(self._account, call, Manner(cost_of=bill, extra=extra, takes_reasoning=True))
         if call.operation is Operation.EMBEDDINGS:
             return embeddings(self._account, call, bill, extra)
@@ -160,6 +164,13 @@ class OpenRouter(Provider):
         used = usd(data.get("total_usage")) if isinstance(data, dict) else None
         left = None if bought is None or used is None else f"{bought - used:.2f} USD"
         return Check.of(answer.status, left)
+
+
+def _holds_files(messages: Any) -> bool:
+    """Say whether a conversation holds documents."""
+    contents = [one.get("content") for one in messages if isinstance(one, dict)] if isinstance(messages, list) else []
+    parts = (part for content in contents if isinstance(content, list) for part in content)
+    return any(isinstance(part, dict) and part.get("type") == "file" for part in parts)
 
 
 _ASKING = Call("", 0, "", Operation.TEXT_TO_VIDEO, "", {})

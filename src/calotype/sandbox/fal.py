@@ -112,6 +112,14 @@ class Fal(Emulator):
         self.realtime.reset()
         self.webhooks.sent.clear()
 
+    async def stop(self) -> None:
+        """Stop serving; the end of a request that goes on is announced to nobody."""
+        unsaid = list(self._tasks)
+        for task in unsaid:
+            task.cancel()
+        await asyncio.gather(*unsaid, return_exceptions=True)
+        await super().stop()
+
     # -- queue (§5) ---------------------------------------------------------------------------------------------------
 
     async def _submit(self, request: Request) -> Response:

@@ -8,6 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from calotype.db import Sql
+from calotype.jobs import reconcile
+from calotype.jobs.answers import MarkAnswered
 from calotype.jobs.settle import Settle
 from calotype.kernel.errors import Problem
 from calotype.kernel.outcome import Failed, FailedKind
@@ -206,3 +208,27 @@ async def test_a_phi_request_that_finds_too_many_writes_waiting_leaves_nothing_i
             await h.app.engine.accept(h.ask("a secret", phi=True, at_once=True, inline=True))
         monkeypatch.undo()
         assert h.app.stepper.payloads == {}
+
+
+async def test_marks_are_written_on_after_one_that_broke(home, monkeypatch) -> None:
+    async with home(Fake()) as h:
+        real, broken = h.app.db.submit, []
+
+        def submit(command: Any) -> Any:
+            if isinstance(command, MarkAnswered) and not broken:
+                broken.append(command)
+                raise AssertionError("broken")
+            return real(command)
+
+        monkeypatch.setattr(h.app.db, "submit", submit)
+        monkeypatch.setattr(reconcile, "BEAT_S", 3600)
+        for prompt in ("first", "second"):
+            _, ticket = await h.app.engine.run(h.ask(prompt, at_once=True, fingerprint=prompt))
+            h.app.engine.answered(ticket, delivered=True)
+            await until(lambda: broken)
+
+        async def marked() -> bool:
+            return await h.rows("SELECT answer FROM idempotency ORDER BY answer") == [("delivered",), ("open",)]
+
+        await until(marked)
+        assert not any(task.done() for task in h.app.reconciler._tasks)

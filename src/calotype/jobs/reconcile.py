@@ -87,7 +87,10 @@ class Reconciler:
         while True:
             await self._flushing.wait()
             self._flushing.clear()
-            await self._flush()
+            try:
+                await self._flush()
+            except Exception:  # whatever it is, later marks must be written
+                log.exception("flush_broke")
             await asyncio.sleep(FLUSH_S)
 
     async def _flush(self) -> None:

@@ -42,7 +42,8 @@ UNREADABLE: dict[str, tuple[str, bytes]] = {
 
 
 def ask(asked: Surface, path: str, kind: str, body: bytes) -> Any:
-    return asked.send("POST", path, content=body, headers={"content-type": kind.encode("latin-1")})  # type: ignore[dict-item]
+    headers: Any = {"content-type": kind.encode("latin-1")}
+    return asked.send("POST", path, content=body, headers=headers)
 
 
 def api_of(path: str) -> str:

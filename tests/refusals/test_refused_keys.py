@@ -80,7 +80,7 @@ def test_no_call_is_answered_without_a_good_key(
     assert told(api, answer) == (Told(401, "UNAUTHORIZED") if api == "image" else REFUSED[api]), answer.text
     bodies = set()
     for why, text in bad_keys.items():
-        answer = asked.http.request(method, path, headers={"authorization": text.encode("latin-1")})
+        answer = asked.http.request(method, path, headers={b"authorization": text.encode("latin-1")})
         assert told(api, answer) == REFUSED[api], (why, answer.text)
         bodies.add(re.sub("[0-9a-f-]{36}", "", answer.text))
     assert len(bodies) == 1, "every key that is no good gets the same answer"

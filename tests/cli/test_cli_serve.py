@@ -7,6 +7,8 @@ import signal
 import socket
 import ssl
 import stat
+import subprocess
+import sys
 import threading
 import urllib.request
 from datetime import UTC, datetime, timedelta
@@ -185,3 +187,17 @@ def test_a_missing_certificate_is_one_sentence(cli) -> None:
     assert "/none.pem" in done.stderr
     assert "Traceback" not in done.stderr
     assert cli("serve", "--tls-cert", "/none.pem").returncode == 2
+
+
+def test_the_process_is_set_up_for_serving_before_the_loop_begins(data_dir: Path) -> None:
+    look = (
+        "import gc, sys, uvloop\n"
+        "from calotype import process\n"
+        "from calotype.cli.serve import serve\n"
+        "uvloop.run = lambda work: (work.close(), print(gc.get_threshold() == process.GC_THRESHOLDS,\n"
+        "    sys.getswitchinterval() == process.SWITCH_S, gc.get_freeze_count() > 0))\n"
+        "serve(host='127.0.0.1', port=0, data_dir=sys.argv[1], tls_cert=None, tls_key=None, fal_proxy_port=None)\n"
+    )
+    command = [sys.executable, "-c", look, str(data_dir)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["True", "True", "True"]

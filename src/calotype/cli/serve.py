@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import errno
 import os
-import resource
 import signal
 import socket
 import ssl
@@ -22,6 +21,7 @@ from calotype.cli.neighbour import engine_runs
 from calotype.cli.options import DataDir, settings_for
 from calotype.cli.terminal import Failure, say
 from calotype.db import Store
+from calotype.process import set_up
 from calotype.settings import Settings
 from calotype.telemetry import configure_logs
 
@@ -29,7 +29,6 @@ BACKLOG = 4096
 KEEP_ALIVE_S = 75
 GRACE_S = 20
 """How long answers under way may take after the first signal; the engine then has a grace of its own."""
-MOST_FILES = 1 << 20
 MOST_MESSAGE_BYTES = (16 << 20) + (64 << 10)
 """Of a WebSocket: a little more than a dialect takes, so that it can say so before the connection is closed."""
 
@@ -52,7 +51,7 @@ def serve(
         raise typer.BadParameter("--tls-cert and --tls-key go together")
     settings = settings_for(data_dir, host=host, port=port)
     configure_logs(settings.log_level, settings.log_format)
-    _raise_file_limit()
+    set_up()
     uvloop.run(_serve(settings, tls_cert, tls_key, fal_proxy_port))
 
 
@@ -164,12 +163,3 @@ def _url(listening: socket.socket, scheme: str) -> str:
     host, port = name[0], name[1]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (recognised, not listened on)
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-
-
-def _raise_file_limit() -> None:
-    """Allow as many open files as the machine lets us: every connection is one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else hard
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -90,3 +90,9 @@ def test_an_agreement_about_phi_that_has_ended_is_shown_and_this_machine_has_no_
     assert told["agreement local"] == ("own premises, PHI until 2099-12-31", False)
     assert told["providers"][0] == "local, openai (key set)"
     assert "provider local" not in told
+
+
+def test_a_variable_that_sets_nothing_is_named(cli) -> None:
+    found = json.loads(cli("doctor", "--json", "--offline", CALOTYPE_PROT="1", CALOTYPE_KEY="x").stdout)
+    told = {one["name"]: (one["ok"], one["warning"]) for one in found["checks"] if one["name"].startswith("variable")}
+    assert told == {"variable CALOTYPE_PROT": (True, True)}

@@ -84,7 +84,11 @@ class Catalog:
         card = self._names.get(name)
         if card is None:
             near = self._near(name)
-            hint = f" Did you mean {' or '.join(near)}?" if near else " GET /v1/models lists what there is."
+            hint = (
+                f" Did you mean {' or '.join(near)}?"
+                if near
+                else " GET /v1/models (or calotype models list) says what there is."
+            )
             shown = name if len(name) <= 60 else name[:60] + "…"
             raise Problem(Code.MODEL_NOT_FOUND, f"No model {shown!r}.{hint}", field="model", data={"near": near})
         if card.status == "retired":

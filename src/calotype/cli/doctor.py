@@ -34,7 +34,7 @@ from calotype.providers.local.messages import Done, Task
 from calotype.providers.local.models import MODELS
 from calotype.providers.local.pool import Limits, Pool
 from calotype.routing.rules import how_to_have
-from calotype.settings import Settings
+from calotype.settings import Settings, unknown_variables
 
 MIN_FREE_BYTES = 1 << 30
 FSYNC_S = 0.3
@@ -67,6 +67,7 @@ def doctor(
     """
     settings = settings_for(data_dir)
     findings = [_run(name, check, settings) for name, check in CHECKS]
+    findings += [Finding(f"variable {name}", True, "is no setting", True) for name in unknown_variables()]
     known = accounts(settings, ask=not offline)
     for one in known:
         name = f"provider {one.provider}" if one.number == 1 else f"provider {one.provider} #{one.number}"

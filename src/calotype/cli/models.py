@@ -18,7 +18,7 @@ from calotype.routing.rules import how_to_have
 from calotype.settings import USUAL_VARIABLES, Settings
 
 UNPRICED = {"text": "no price"}
-models = typer.Typer(help="Models: list, show, pull their weights.", no_args_is_help=True)
+models = typer.Typer(help="Models: list, show, check, pull weights.", no_args_is_help=True)
 
 
 @models.command("list")

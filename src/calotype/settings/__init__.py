@@ -1,6 +1,6 @@
 """Configuration: what an operator can set, and the one door through which it comes in."""
 
-from calotype.settings.door import Settings, secret_variable, settings_from
+from calotype.settings.door import Settings, secret_variable, settings_from, unknown_variables
 from calotype.settings.sections import (
     PIPELINE_NAME,
     EngineSettings,
@@ -39,4 +39,5 @@ __all__ = [
     "is_loopback",
     "secret_variable",
     "settings_from",
+    "unknown_variables",
 ]

@@ -137,6 +137,17 @@ def settings_from(variables: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(kept)
 
 
+_OF_CLIENTS = frozenset({"CONFIG", "URL", "KEY", "API_KEY"})
+"""What else of our name stands in environments: the file of settings, and what clients and examples read."""
+
+
+def unknown_variables() -> list[str]:
+    """Return the variables that are written as settings and set nothing, such as `CALOTYPE_PROT`."""
+    known = _OF_CLIENTS | {name.upper() for name in Settings.model_fields}
+    ours = (name for name in sorted(os.environ) if name.upper().startswith("CALOTYPE_"))
+    return [name for name in ours if name.upper().removeprefix("CALOTYPE_").partition("__")[0] not in known]
+
+
 def secret_variable(name: str) -> str | None:
     """Return an environment variable that something registered names as the place of its secret."""
     return os.environ.get(name)

@@ -39,7 +39,7 @@ class Positions:
     async def _line(self, model: str) -> list[tuple[int, str]]:
         now_ms = self._clock.now_ms()
         known = self._lines.get(model)
-        if known is not None and now_ms - known[0] < FRESH_MS:
+        if known is not None and 0 <= now_ms - known[0] < FRESH_MS:
             return known[1]
         rows = await self._db.read(lambda tx: tx.rows(_WAITING, {"model": model, "most": MOST}))
         line = [(-row[0], row[1]) for row in rows]

@@ -23,6 +23,11 @@ _VIDEO = {
     "prompt": "waves rolling towards a beach", "seconds": "4", "size": "1280x720", "remixed_from_video_id": None,
     "error": None, "data": None,
 }  # fmt: skip
+_EFFORT = (
+    " fallback, retries (at most 5) and timeout (ms, at most 300000) also work as X-Fallback, X-Retries and X-Timeout;"
+    " X-Cache-TTL (seconds, at most 86400) lets the same request be answered from before, at no charge, and"
+    " X-Cache: no-cache makes it anew."
+)
 _BINARY = {"type": "string", "format": "binary"}
 _EVENTS = ("text/event-stream",)
 _SOUNDS = ("audio/ogg", "audio/aac", "audio/flac", "audio/wav", "audio/pcm", "text/event-stream", "application/json")
@@ -59,6 +64,9 @@ _EDIT_FORM = {
         "response_format": {"enum": ["url", "b64_json"], "description": "A signed URL, or the bytes as base64."},
         "stream": {"type": "boolean", "description": "The pictures as events."},
         "partial_images": {"type": "integer", "minimum": 0, "maximum": 3, "description": "Previews in a stream."},
+        "fallback": {**_TEXT, "description": "Models to try when this one cannot deliver, with commas between."},
+        "retries": {"type": "integer", "minimum": 0, "maximum": 5, "description": "Further rounds over its routes."},
+        "timeout": {"type": "integer", "minimum": 1, "maximum": 300_000, "description": "For each model, in ms."},
     },
 }
 _FILM_FORM = {
@@ -79,7 +87,8 @@ _FILE_FORM = {
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "POST", "/v1/images/generations", "Images", "Make pictures",
-        "Waits for the pictures and answers them, by URL or as base64; with stream as events, previews first.",
+        "Waits for the pictures and answers them, by URL or as base64; with stream as events, previews first."
+        f"{_EFFORT}",
         shapes.Images, body=ImageRequest, errors=_ASK_ERRORS, more_types=_EVENTS, operations=(Operation.TEXT_TO_IMAGE,),
         example={"model": "local/sketch", "prompt": "a lighthouse on a cliff at sunset", "size": "1024x1024"},
         answer_example={
@@ -89,12 +98,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "POST", "/v1/images/edits", "Images", "Change pictures",
-        "Makes pictures of pictures: edits, and what upscalers and background removers do. JSON names them in images.",
+        "Makes pictures of pictures: edits, and what upscalers and background removers do. JSON names them in images."
+        f"{_EFFORT}",
         shapes.Images, form=_EDIT_FORM, errors=_ASK_ERRORS, more_types=_EVENTS, operations=_EDITED,
     ),
     Endpoint(
         "POST", "/v1/chat/completions", "Chat", "Hold a conversation's next turn",
-        "The answer whole, or with stream as events that end with [DONE].",
+        f"The answer whole, or with stream as events that end with [DONE].{_EFFORT}",
         shapes.ChatCompletion, body=ChatRequest, errors=_ASK_ERRORS, more_types=_EVENTS, operations=(Operation.CHAT,),
         example={
             "model": "local/smollm2-135m", "messages": [{"role": "user", "content": "What is the capital of France?"}]
@@ -111,7 +121,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         },
     ),
     Endpoint(
-        "POST", "/v1/embeddings", "Embeddings", "Write texts as vectors", "Numbers, or base64 of 32-bit numbers.",
+        "POST", "/v1/embeddings", "Embeddings", "Write texts as vectors",
+        f"Numbers, or base64 of 32-bit numbers.{_EFFORT}",
         shapes.Embeddings, body=EmbeddingRequest, errors=_ASK_ERRORS, operations=(Operation.EMBEDDINGS,),
         example={"model": "qwen3-embedding-8b", "input": "The evening train to Geneva leaves at half past nine."},
     ),

@@ -85,9 +85,7 @@ class Catalog:
         if card is None:
             near = self._near(name)
             hint = (
-                f" Did you mean {' or '.join(near)}?"
-                if near
-                else " GET /v1/models (or calotype models list) says what there is."
+                f" Did you mean {' or '.join(near)}?" if near else " GET /v1/models or calotype models list say more."
             )
             shown = name if len(name) <= 60 else name[:60] + "…"
             raise Problem(Code.MODEL_NOT_FOUND, f"No model {shown!r}.{hint}", field="model", data={"near": near})

@@ -41,8 +41,12 @@ def judge(house: SoakHouse, sent: list[Sent], tenants: list[Tenant]) -> Counter[
     owned = Counter(one.job for one in sent if one.job)
     assert set(owned.values()) == {1}, "two requests were answered with one job"
     assert set(owned) <= set(jobs), "a job that is not there"
-    assert len(jobs) - len(owned) == sum(one.status == KEPT_ONCE for one in sent), "a job nobody was told of"
+    revoked = {row[0] for row in house.read("SELECT job_id FROM event WHERE type = 'job.revoked'")}
+    assert all(jobs[job][0] == "failed" for job in revoked)
+    silent = set(jobs) - set(owned) - revoked
+    assert len(silent) == sum(one.status == KEPT_ONCE for one in sent), "a job nobody was told of"
     counts = Counter(f"job {row[0]}" for row in jobs.values())
+    counts["revoked with their server"] = len(revoked)
     submissions: Counter[str] = Counter()
     ambiguous = set()
     for job, state in house.read("SELECT job_id, state FROM submission"):
@@ -54,7 +58,11 @@ def judge(house: SoakHouse, sent: list[Sent], tenants: list[Tenant]) -> Counter[
         counts[f"answer {one.status}"] += 1
         counts["requests repeated after a broken answer"] += one.tries > 1
         state = jobs[one.job][0] if one.job else None
-        _told(one, state)
+        if one.job in revoked:
+            assert one.line.phi, (one, "a stored result was revoked")
+            counts["answered and revoked: the server died in the same instant"] += one.status == 200
+        else:
+            _told(one, state)
         _fair(one, state, asked[one.n], submissions[one.job or ""])
         if state == "failed" and one.passes:
             counts[f"came to nothing by a {'death' if one.job in ambiguous else 'surprise'}"] += 1
@@ -83,12 +91,16 @@ def _told(one: Sent, state: str | None) -> None:
 
 
 def _fair(one: Sent, state: str | None, asked: Asked, submissions: int) -> None:
-    """Nothing was sent again that may have been taken, but to those who do the same call once."""
+    """Nothing was sent again that may have been taken, but to those who do the same call once.
+
+    PHI that was answered by a server that died is revoked, and a request sent again is a new one.
+    """
+    anew = one.tries - 1 if one.line.phi else 0
     assert one.job or asked.times == 0 or one.status == KEPT_ONCE, (one, "sent without money")
     if one.line.keyed:
-        assert len(asked.names) <= max(submissions, 1), (one, asked, "sent again under another name")
+        assert len(asked.names) <= max(submissions, 1) + anew, (one, asked, "sent again under another name")
     else:
-        assert asked.firm <= 1, (one, asked, "sent again although it was not refused")
+        assert asked.firm <= 1 + anew, (one, asked, "sent again although it was not refused")
     local = one.line.ways[0].provider == "local"
     assert asked.firm or asked.names or local or state != "succeeded", (one, "delivered what nobody made")
 

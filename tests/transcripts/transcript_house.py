@@ -59,6 +59,15 @@ def providers(url: dict[str, str]) -> dict[str, Any]:
         "infomaniak": {**resident, "phi": agreement},
         "scaleway": {**resident, "phi": agreement},
         "together": resident,
+        **{
+            f"azure-{place}": {
+                "kind": "azure",
+                "base_url": f"{url['azure']}/{place}",
+                "api_key": "azure-sandbox",
+                "phi": agreement,
+            }
+            for place in ("ch", "us")
+        },
     }
 
 

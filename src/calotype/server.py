@@ -25,7 +25,7 @@ OPENAI_BELOW_API = (
     "images", "videos", "audio", "chat", "embeddings", "ocr", "files", "models", "pricing",
     "responses", "completions", "moderations", "math",  # refused there, in OpenAI's words
 )  # fmt: skip
-OWN = frozenset({"/healthz", "/readyz", "/metrics"})
+OWN = frozenset({"/", "/healthz", "/readyz", "/metrics"})
 FAL_HOSTS = HOST_NAMES | {name + b":443" for name in HOST_NAMES}
 EXPOSED = (
     b"x-request-id, x-calotype-job-id, x-calotype-warnings, x-phi-routed, x-phi-tier, x-phi-attempts, x-phi-cost-micro,"
@@ -158,6 +158,8 @@ class Server:
         path = scope["path"]
         if scope["method"] not in ("GET", "HEAD") and (path in OWN or path in self._documents):
             await _plain(send, 405, b'{"detail":"Method Not Allowed"}', "application/json", (b"allow", b"GET, HEAD"))
+        elif path == "/":
+            await _plain(send, 307, b'{"docs":"/docs"}', "application/json", (b"location", b"/docs"))
         elif path == "/healthz":
             await _plain(send, 200, b'{"status":"ok"}', "application/json")
         elif path == "/readyz":
@@ -170,7 +172,7 @@ class Server:
             kind, body_bytes = self._documents[path]
             await _plain(send, 200, body_bytes, kind)
         else:
-            await _plain(send, 404, b'{"detail":"Not Found"}', "application/json")
+            await _plain(send, 404, b'{"detail":"There is nothing at this path; see /docs."}', "application/json")
 
     def _cors_headers(self, origin: bytes) -> list[tuple[bytes, bytes]]:
         if b"*" in self._cors:

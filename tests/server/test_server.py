@@ -94,6 +94,12 @@ def test_only_the_origins_the_operator_names_are_let_in(tmp_path: Path) -> None:
 # -- health and metrics ------------------------------------------------------------------------------------------------
 
 
+def test_who_opens_the_server_s_address_is_led_to_the_documentation(http: httpx2.Client) -> None:
+    answer = http.get("/", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+    assert "/docs" in http.get("/nowhere").json()["detail"]
+
+
 def test_health_is_answered_without_a_key(http: httpx2.Client) -> None:
     assert http.get("/healthz").json() == {"status": "ok"}
     assert http.get("/readyz").json() == {"status": "ok"}

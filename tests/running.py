@@ -18,6 +18,7 @@ from calotype.app import App
 from calotype.db import Sql
 from calotype.kernel.generation import KeyClass
 from calotype.kernel.ids import uuid7
+from calotype.listener import BoundedHttp
 from calotype.providers.base import PollSchedule
 from calotype.providers.credentials import Ring
 from calotype.providers.driver import Driven
@@ -25,7 +26,7 @@ from calotype.settings import USUAL_VARIABLES, Settings
 from calotype.telemetry.logs import configure_logs
 
 LISTENER: dict[str, Any] = {
-    "http": "httptools", "ws": "websockets-sansio", "ws_per_message_deflate": False, "loop": "uvloop",
+    "http": BoundedHttp, "ws": "websockets-sansio", "ws_per_message_deflate": False, "loop": "uvloop",
     "server_header": False, "access_log": False, "log_config": None,
 }  # fmt: skip
 """As `calotype serve` sets it."""

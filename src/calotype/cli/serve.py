@@ -21,6 +21,7 @@ from calotype.cli.neighbour import engine_runs
 from calotype.cli.options import DataDir, settings_for
 from calotype.cli.terminal import Failure, say
 from calotype.db import Store
+from calotype.listener import BoundedHttp
 from calotype.process import set_up
 from calotype.settings import Settings
 from calotype.telemetry import configure_logs
@@ -88,7 +89,7 @@ async def _serve(settings: Settings, tls_cert: Path | None, tls_key: Path | None
 
 def _config(app: App, tls_cert: Path | None, tls_key: Path | None) -> uvicorn.Config:
     config = uvicorn.Config(
-        app.asgi, loop="uvloop", http="httptools", ws="websockets-sansio", lifespan="off", access_log=False,
+        app.asgi, loop="uvloop", http=BoundedHttp, ws="websockets-sansio", lifespan="off", access_log=False,
         server_header=False, date_header=False, backlog=BACKLOG, timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S, log_config=None, ssl_certfile=tls_cert, ssl_keyfile=tls_key,
         ws_per_message_deflate=False, ws_max_size=MOST_MESSAGE_BYTES,

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
-from calotype.catalog import Catalog
+from calotype.catalog import Catalog, Pricing, cost_of, quote, rates
 from calotype.catalog import rules as r
+from calotype.catalog.prices import Delivered, Quote, captured, units
 from calotype.catalog.rules import input_tokens, text_bytes
 from calotype.kernel.generation import Operation
 
@@ -54,6 +56,28 @@ def test_a_picture_by_address_is_held_as_a_film_where_the_upstream_would_read_on
         for route in card.routes:
             if route.kind == "google":
                 assert isinstance(route.cost, r.Token) and route.cost.opens
+
+
+def test_sound_costs_more_on_top_of_the_tokens_it_is_a_part_of() -> None:
+    sound = {"type": "input_audio", "input_audio": {"data": "A" * 4_000, "format": "mp3"}}
+    card = Catalog.load().find("gemini-2-5-flash")
+    (route,) = card.routes
+    bare = Pricing(margin_bps=0)
+
+    def quoted(*parts: dict[str, Any]) -> Quote:
+        return quote(card, route, asked(*parts) | {"max_tokens": 1}, bare)
+
+    words, spoken = quoted(), quoted(sound)
+    assert spoken.hold_micro - words.hold_micro == pytest.approx(4_100 * 1.0, rel=0.05)
+    heard = Delivered(1, {"input_tokens": 1_000_000, "input_audio_tokens": 400_000, "output_tokens": 0})
+    assert cost_of(card, route, asked(sound) | {"max_tokens": 1}, heard) == 300_000 + 280_000
+    assert units(spoken, heard) == 1_000_000
+    assert captured(spoken, heard) == spoken.hold_micro
+    unheard = Delivered(1, {"input_tokens": 60, "input_audio_tokens": 0, "output_tokens": 1})
+    assert captured(words, unheard) == captured(spoken, unheard) == 21
+    assert [(row.unit, row.price_micro) for row in rates(card, route, bare)] == [
+        ("input token", 300_000), ("output token", 2_500_000), ("input audio token", 700_000),
+    ]  # fmt: skip
 
 
 def test_sound_inside_a_message_has_no_more_tokens_than_bytes() -> None:

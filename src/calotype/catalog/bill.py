@@ -23,6 +23,7 @@ from calotype.catalog.rules import (
     TenMegabytes,
     Token,
     amount,
+    audio_tokens,
     cell,
     factor,
     image_units,
@@ -32,6 +33,9 @@ from calotype.catalog.rules import (
     sized,
 )
 from calotype.kernel.money import MICRO, ceil_div
+
+SOUND_PART = "input_audio_tokens"
+"""Measured tokens that are a part of `input_tokens`: what is charged for them comes on top."""
 
 
 class Line(Struct, frozen=True, omit_defaults=True):
@@ -136,10 +140,15 @@ def _tokens(rule: Token, fields: dict[str, Any], outputs: int, flat: int | None,
     text = one or input_tokens(rule, fields)
     images = one or image_units(rule, fields)
     made = one or output_tokens(rule, fields) * outputs
+    sound: tuple[Line, ...] = ()
+    if rule.input_audio_micro and flat is None:
+        held = one or audio_tokens(rule, fields)
+        sound = (Line("input audio token", held, rule.input_audio_micro, SOUND_PART),)
     return (
         Line("input token", text, rule.input_micro if flat is None else flat, "input_tokens"),
         Line("input image token", images, rule.input_image_micro if flat is None else flat, "input_image_tokens"),
         Line("output token", made, rule.micro if flat is None else flat, "output_tokens"),
+        *sound,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from calotype.catalog.bill import Bill, Line, bill_of, choices
+from calotype.catalog.bill import SOUND_PART, Bill, Line, bill_of, choices
 from calotype.catalog.card import Card, Route
 from calotype.catalog.rules import AnyRule, Minute
 from calotype.catalog.unit_prices import UnitPrice
@@ -61,10 +61,10 @@ class Quote(Struct, frozen=True, omit_defaults=True):
 class Delivered(Struct, frozen=True):
     """What a job delivered: stored outputs and measured units.
 
-    Keys of `usage`: `duration_ms`, `input_tokens`, `input_image_tokens`, `output_tokens`, `pages`, `bytes`,
-    `input_megapixels`, `further_megapixels` (beyond the first of each image); each is the sum over the outputs
-    delivered, or over `made` of them where the upstream made more than could be stored: then only the share of the
-    delivered ones counts. An answer without files (chat) counts as one output.
+    Keys of `usage`: `duration_ms`, `input_tokens`, `input_image_tokens`, `input_audio_tokens`, `output_tokens`,
+    `pages`, `bytes`, `input_megapixels`, `further_megapixels` (beyond the first of each image); each is the sum over
+    the outputs delivered, or over `made` of them where the upstream made more than could be stored: then only the share of
+    the delivered ones counts. An answer without files (chat) counts as one output.
     """
 
     outputs: int
@@ -120,6 +120,8 @@ def units(quoted: Quote, delivered: Delivered) -> int:
     made = max(delivered.outputs, delivered.made or 0)
     counted = 0
     for line in quoted.lines:
+        if line.usage == SOUND_PART:
+            continue
         used = delivered.usage.get(line.usage) if line.usage is not None else None
         if used is None:
             counted += ceil_div(line.quantity * done, outputs)

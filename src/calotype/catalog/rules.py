@@ -115,13 +115,15 @@ class Token(Rule, frozen=True, kw_only=True, tag="token"):
     value of one input field, and with `by_megapixel` for each started megapixel. Each file in the `images` fields is
     held as `max_image` tokens, and with `max_part` each picture inside a conversation as so many; a recording inside it
     as its bytes, and any other file, whose length nothing tells, as `max_input`. So is with `opens` a picture of which
-    only the address is given, as the upstream opens whatever lies there, be it a film. Measured usage is named
-    `input_tokens` (text), `input_image_tokens`, `output_tokens`.
+    only the address is given, as the upstream opens whatever lies there, be it a film. `input_audio_micro` comes on top
+    for those of the input's tokens that are sound. Measured usage is named `input_tokens` (text, and what is inside a
+    conversation), `input_image_tokens`, `output_tokens`, and `input_audio_tokens` for the part that is sound.
     """
 
     per: Positive = 1_000_000
     input_micro: Micro = 0
     input_image_micro: Micro = 0
+    input_audio_micro: Micro = 0
     text: tuple[str, ...] = ("prompt",)
     max_input: Count
     images: tuple[str, ...] = ()
@@ -316,6 +318,14 @@ def input_tokens(rule: Token, fields: dict[str, Any]) -> int:
         parts = _files_inside(value) if rule.max_part else []
         found += text_bytes(value) + sum(_part_tokens(rule, part) - text_bytes(part) for part in parts)
     return min(rule.max_input, found)
+
+
+def audio_tokens(rule: Token, fields: dict[str, Any]) -> int:
+    """Return the most of the input's tokens that can be sound: those of the files inside it but for pictures."""
+    if not rule.input_audio_micro:
+        return 0
+    parts = [part for name in rule.text for part in _files_inside(fields.get(name))]
+    return min(rule.max_input, sum(_part_tokens(rule, part) for part in parts if part["type"] != PICTURE))
 
 
 def _files_inside(messages: Any) -> list[dict[str, Any]]:

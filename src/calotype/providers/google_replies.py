@@ -136,6 +136,9 @@ def _usage(said: dict[str, Any]) -> tuple[dict[str, int], Cost | None]:
         "output_tokens": count(said.get("candidatesTokenCount")) + thoughts,
     }
     total = count(said.get("totalTokenCount")) or sum(usage.values())
+    if rows := tables(said.get("promptTokensDetails")):
+        sounds = (count(row.get("tokenCount")) for row in rows if row.get("modality") == "AUDIO")
+        usage["input_audio_tokens"] = sum(sounds)
     usage |= {"reasoning_tokens": thoughts} if thoughts else {}
     usage |= {"cached_tokens": cached} if cached else {}
     return usage, Cost(amount=str(total), unit="tokens", source="response")

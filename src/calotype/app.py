@@ -353,6 +353,7 @@ class App:
         return table_cost(self.catalog, job, route, outputs, usage)
 
     def _ended(self, view: JobView, route: FrozenRoute) -> None:
+        self.engine.ended(view)
         job = view.job
         self.metrics.ended(
             route.provider, job.operation.value, job.state.value,

@@ -80,14 +80,11 @@ class Engine:
             Problem: any refusal of the surface contract.
 
         """
-        ticket = await self._intake.accept(ask)
-        if ticket.task is not None:  # before anybody waits, for whoever waits may leave
-            ticket.task.add_done_callback(self._keep)
-        return ticket
+        return await self._intake.accept(ask)
 
-    def _keep(self, task: "asyncio.Task[JobView | None]") -> None:
-        """Keep a result that may be nowhere else for its caller, who may have hung up and comes back."""
-        if not task.cancelled() and task.exception() is None and (view := task.result()) is not None:
+    def ended(self, view: JobView) -> None:
+        """Keep a result that may be nowhere else: its caller may have hung up, and comes back."""
+        if view.state is JobState.SUCCEEDED:
             self._recent.put(view)
 
     # -- wait, look, cancel ----------------------------------------------------------------------------------------
@@ -128,7 +125,6 @@ class Engine:
         view = await self.wait(ticket.job.id, end_s - time.monotonic())
         if ticket.listener is not None and ticket.listener.end is not None:
             view = ticket.listener.end
-            self._recent.put(view)
         return self._recent.get(view.id) or view
 
     def leave(self, ticket: Ticket) -> None:

@@ -63,8 +63,8 @@ class Delivered(Struct, frozen=True):
 
     Keys of `usage`: `duration_ms`, `input_tokens`, `input_image_tokens`, `input_audio_tokens`, `output_tokens`,
     `pages`, `bytes`, `input_megapixels`, `further_megapixels` (beyond the first of each image); each is the sum over
-    the outputs delivered, or over `made` of them where the upstream made more than could be stored: then only the share of
-    the delivered ones counts. An answer without files (chat) counts as one output.
+    the outputs delivered, or over `made` of them where the upstream made more than could be stored: then only the
+    share of the delivered ones counts. An answer without files (chat) counts as one output.
     """
 
     outputs: int

@@ -1,5 +1,6 @@
 """The one listener: request ids, CORS, the paths of every dialect, health and metrics. Plain ASGI, no framework."""
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
@@ -26,6 +27,7 @@ OPENAI_BELOW_API = (
     "responses", "completions", "moderations", "math",  # refused there, in OpenAI's words
 )  # fmt: skip
 OWN = frozenset({"/", "/healthz", "/readyz", "/metrics"})
+STOPPING = "The server is stopping. What it accepted goes on: send the request again to have its answer."
 FAL_HOSTS = HOST_NAMES | {name + b":443" for name in HOST_NAMES}
 EXPOSED = (
     b"x-request-id, x-calotype-job-id, x-calotype-warnings, x-phi-routed, x-phi-tier, x-phi-attempts, x-phi-cost-micro,"
@@ -104,10 +106,15 @@ class Server:
                 await _preflight(scope, answer)
             else:
                 await app(scope, receive, answer)
+        except asyncio.CancelledError:  # the listener has waited for this answer as long as a stop may take
+            if started:
+                raise
+            await _failed(answer, 503, "unavailable", STOPPING, (b"retry-after", b"2"))
         except Exception:
             log.exception("request_broke", request_id=request_id, dialect=name)
             if not started:
-                await _broken(answer)
+                more = (b"x-should-retry", b"false")
+                await _failed(answer, 500, "internal_error", "The server made a mistake.", more)
         finally:
             self._metrics.in_flight.dec()
             self._metrics.answered(name, status, time.perf_counter() - began)
@@ -240,13 +247,6 @@ async def _preflight(scope: Scope, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _broken(send: Send) -> None:
-    error = {"message": "The server made a mistake.", "type": "server_error", "code": "internal_error", "param": None}
-    body = _encode({"error": error})
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"x-should-retry", b"false"),
-    ]
-    await send({"type": "http.response.start", "status": 500, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+async def _failed(send: Send, status: int, code: str, message: str, more: tuple[bytes, bytes]) -> None:
+    error = {"message": message, "type": "server_error", "code": code, "param": None}
+    await _plain(send, status, _encode({"error": error}), "application/json", more)

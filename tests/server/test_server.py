@@ -1,5 +1,6 @@
 """The one listener: request ids, CORS, health, metrics, connections, and what happens when a handler breaks."""
 
+import asyncio
 import json
 import re
 import socket
@@ -267,6 +268,17 @@ def test_a_handler_that_breaks_is_answered_in_openai_s_words(
     log = (house.app.settings.data_dir / "server.log").read_text()
     assert '"request_id": "broken-1"' in log and "request_broke" in log
     assert http.get("/healthz").status_code == 200
+
+
+def test_an_answer_that_a_stop_cannot_wait_for_says_so(http: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def stopped(*_: Any) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setitem(dialect.EXACT, ("GET", "/models"), stopped)
+    answer = http.get("/v1/models")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert answer.json()["error"]["code"] == "unavailable"
+    assert "send the request again" in answer.json()["error"]["message"]
 
 
 def test_an_answer_that_breaks_half_way_is_cut_off(

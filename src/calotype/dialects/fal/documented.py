@@ -5,6 +5,13 @@ from typing import Any
 from msgspec import Struct
 
 from calotype.dialects.endpoints import Endpoint, Parameter
+from calotype.dialects.fal import (
+    platform_account,
+    platform_analytics,
+    platform_models,
+    platform_requests,
+    platform_usage,
+)
 
 MODELS = "fal: models"
 STORAGE = "fal: files"
@@ -12,7 +19,6 @@ PLATFORM = "fal: platform"
 
 _TEXT: dict[str, Any] = {"type": "string"}
 _MANY: dict[str, Any] = {"type": "string", "description": "1 to 50, with commas between."}
-_WHOLE: dict[str, Any] = {"type": "integer", "minimum": 1}
 _INPUT: dict[str, Any] = {
     "type": "object",
     "properties": {},
@@ -30,11 +36,9 @@ _BOUND = Parameter("bound_to_timeframe", "false: bounds are not moved to whole b
 _IDS = Parameter("endpoint_id", "Models.", _MANY)
 _KEYS = Parameter("api_key_id", "Keys.", _MANY)
 _EXPAND = Parameter("expand", "What else is answered.", _TEXT)
-_LIMIT = Parameter("limit", "How many items a page has.", _WHOLE)
 _CURSOR = Parameter("cursor", "The next_cursor of the page before.", _TEXT)
 _SPAN = (_START, _END)
 _FRAMES = (*_SPAN, _ZONE, _FRAME, _BOUND)
-_PAGE = (_LIMIT, _CURSOR)
 _URL = Parameter("url", "A file of yours.", _TEXT)
 _ACL: dict[str, Any] = {
     "type": "object",
@@ -94,6 +98,11 @@ class PlatformRefusal(Struct):
     """A refusal of the Platform API."""
 
     error: PlatformError
+
+
+def _page(most: int) -> tuple[Parameter, ...]:
+    """Return the parameters of a list whose pages have so many items at most."""
+    return Parameter("limit", "How many items a page has.", {"type": "integer", "minimum": 1, "maximum": most}), _CURSOR
 
 
 def _run(method: str, path: str, summary: str, words: str, **more: Any) -> Endpoint:
@@ -156,7 +165,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _platform(
         "GET", "/models", "Search models", "Those that this server can run.", public=True,
         parameters=(Parameter("q", "Words.", _TEXT), Parameter("category", "Such as text-to-image.", _TEXT),
-                    Parameter("status", "Their state.", {"enum": ["active", "deprecated"]}), _IDS, _EXPAND, *_PAGE),
+                    Parameter("status", "Their state.", {"enum": ["active", "deprecated"]}), _IDS, _EXPAND,
+                    *_page(platform_models.MOST_PAGE)),
     ),
     _platform("GET", "/models/pricing", "Prices of models", "Retail prices in USD.", parameters=(_IDS,)),
     _platform(
@@ -166,31 +176,36 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     _admin(
         "GET", "/models/usage", "Usage in buckets", "What was delivered and captured, by model and unit.",
-        parameters=(*_FRAMES, _IDS, _KEYS, _EXPAND, *_PAGE),
+        parameters=(*_FRAMES, _IDS, _KEYS, _EXPAND, *_page(platform_usage.USUAL_BUCKETS)),
     ),
     _platform(
         "GET", "/models/analytics", "Analytics of models", "Counts and percentiles that `expand` names.",
-        parameters=(*_FRAMES, _IDS, _EXPAND, *_PAGE),
+        parameters=(*_FRAMES, _IDS, _EXPAND, *_page(platform_analytics.USUAL_BUCKETS)),
     ),
     _admin(
         "GET", "/models/billing-events", "Billing events", "What each request that succeeded was charged.",
-        parameters=(*_SPAN, _IDS, _KEYS, Parameter("request_id", "Requests.", _MANY), _EXPAND, *_PAGE),
+        parameters=(*_SPAN, _IDS, _KEYS, Parameter("request_id", "Requests.", _MANY), _EXPAND,
+                    *_page(platform_usage.MOST_EVENTS)),
     ),
     _platform(
         "GET", "/models/requests/by-endpoint", "Requests of models", "Those that have ended; expand=payloads for more.",
         parameters=(*_SPAN, _IDS, Parameter("request_id", "One request.", _TEXT),
                     Parameter("status", "How they ended.", {"enum": ["success", "error", "user_error"]}),
-                    Parameter("sort_by", "Their order.", {"enum": ["ended_at", "duration"]}), _EXPAND, *_PAGE),
+                    Parameter("sort_by", "Their order.", {"enum": ["ended_at", "duration"]}), _EXPAND,
+                    *_page(platform_requests.MOST_PAGE)),
     ),
     _platform(
         "GET", "/models/requests/search", "Browse requests", "Newest first; search by meaning is not offered.",
-        parameters=(*_SPAN, _IDS, *_PAGE), errors=(*_ASK_ERRORS, 501),
+        parameters=(*_SPAN, _IDS, *_page(platform_requests.MOST_PAGE)), errors=(*_ASK_ERRORS, 501),
     ),
     _admin(
         "DELETE", "/models/requests/{request_id}/payloads", "Remove payloads",
         "Input, output and output files of one request; the charge stays.", parameters=(_REQUEST,),
     ),
-    _admin("GET", "/keys", "List keys", "Without their secrets.", parameters=(_EXPAND, *_PAGE)),
+    _admin(
+        "GET", "/keys", "List keys", "Without their secrets.",
+        parameters=(_EXPAND, *_page(platform_account.MOST_PAGE)),
+    ),
     _admin(
         "POST", "/keys", "Make a key", "Of scope API, under the bounds of yours; its secret is shown this once.",
         status=201, also=(413, 415),

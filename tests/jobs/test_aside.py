@@ -42,6 +42,8 @@ async def test_the_row_stays_small_and_everybody_who_looks_gets_the_whole_result
         for view in (queued, await h.app.engine.get(told[0].id, h.org.id)):
             assert view.job.result == replace(told[0].job.result, texts=view.job.result.texts)
             assert view.warnings == ("mind the gap",)
+            standing = await h.app.engine.get(view.id, h.org.id, whole=False)
+            assert (standing.state.value, standing.job.result.data) == ("succeeded", {})
         assert await h.app.uploads.list(h.org.id) == []
         assert await h.balance() == (GRANT_MICRO - 2 * PRICE_MICRO, 0)
         await h.check()

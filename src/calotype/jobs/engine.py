@@ -181,14 +181,14 @@ class Engine:
             finally:
                 self._bus.unsubscribe(job_id, changed)
 
-    async def get(self, job_id: str, org_id: OrgId) -> JobView:
-        """Return one of an organisation's jobs as it stands.
+    async def get(self, job_id: str, org_id: OrgId, *, whole: bool = True) -> JobView:
+        """Return one of an organisation's jobs as it stands; with `whole` off without a result that lies beside it.
 
         Raises:
             Problem: `job_not_found`, also for another tenant's job.
 
         """
-        view = await self._views.load(JobId(job_id)) if is_uuid(job_id) else None
+        view = await self._views.load(JobId(job_id), whole=whole) if is_uuid(job_id) else None
         if view is None or view.job.org_id != org_id:
             raise Problem(Code.JOB_NOT_FOUND, "There is no such job.")
         if not view.job.ended and (percent := self._progress.get(view.id)) is not None:

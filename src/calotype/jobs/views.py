@@ -36,14 +36,17 @@ class ViewLoader:
         self._waiting: dict[JobId, list[asyncio.Future[JobView | None]]] = {}
         self._reading: asyncio.Task[None] | None = None
 
-    async def load(self, job_id: JobId) -> JobView | None:
-        """Return a job's view as it is stored now, its result whole; None when there is no such job."""
+    async def load(self, job_id: JobId, *, whole: bool = True) -> JobView | None:
+        """Return a job's view as it is stored now; None when there is no such job.
+
+        With `whole` off a result that lies beside its row stays there: who only asks how a job stands needs none of it.
+        """
         future: asyncio.Future[JobView | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(job_id, []).append(future)
         if self._reading is None:
             self._reading = asyncio.create_task(self._read())
         view = await future
-        return view if view is None or self._aside is None else await self._aside.bring(view)
+        return view if view is None or self._aside is None or not whole else await self._aside.bring(view)
 
     async def _read(self) -> None:
         try:

@@ -193,15 +193,15 @@ class Desk:
 
         return url_of
 
-    async def look(self, x: FalExchange, job_id: str, org_id: str) -> JobView:
-        """Return a request as it stands and remember it for the answer's headers.
+    async def look(self, x: FalExchange, job_id: str, org_id: str, *, whole: bool = True) -> JobView:
+        """Return a request as it stands, with its `whole` result, and remember it for the answer's headers.
 
         Raises:
             Problem: `job_not_found`, also for another tenant's request.
 
         """
         try:
-            view = await self.engine.get(job_id, org_id)  # type: ignore[arg-type]
+            view = await self.engine.get(job_id, org_id, whole=whole)  # type: ignore[arg-type]
         except Problem as problem:
             if problem.code is not Code.JOB_NOT_FOUND:
                 raise

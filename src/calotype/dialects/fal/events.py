@@ -65,7 +65,7 @@ async def looks(desk: Desk, job_id: JobId, org_id: OrgId, gone: "asyncio.Task[No
     while not gone.done():
         changed = desk.bus.subscribe(job_id)
         try:
-            view = await desk.engine.get(job_id, org_id)
+            view = await desk.engine.get(job_id, org_id, whole=False)
             yield view
             if view.job.ended:
                 return

@@ -45,7 +45,7 @@ async def submit(desk: Desk, x: FalExchange) -> None:
 
 async def status(desk: Desk, x: FalExchange) -> None:
     """Answer how a request stands: 202 until it has ended, 200 then."""
-    view = await _asked(desk, x)
+    view = await _asked(desk, x, whole=False)
     body = await status_object(desk, x, view, logs=wants_logs(x))
     await tell(x, status_code(view), body)
 
@@ -65,7 +65,7 @@ async def cancel(desk: Desk, x: FalExchange) -> None:
     """Stop a request: it never begins, or is stopped where its provider can be."""
     caller = await desk.door.enter(x, counted=False)
     try:
-        await desk.look(x, x.rest, caller.org.id)
+        await desk.look(x, x.rest, caller.org.id, whole=False)
         outcome = await desk.engine.cancel(x.rest, caller.org.id)
     except Problem as problem:
         if problem.code is not Code.JOB_NOT_FOUND:
@@ -92,7 +92,7 @@ def wants_logs(x: FalExchange) -> bool:
     return x.query.get("logs", "").lower() in ("1", "true")
 
 
-async def _asked(desk: Desk, x: FalExchange) -> JobView:
+async def _asked(desk: Desk, x: FalExchange, *, whole: bool = True) -> JobView:
     caller = await desk.door.enter(x, counted=False)
-    view = x.job = await begun_in_time(desk, await desk.look(x, x.rest, caller.org.id))
+    view = x.job = await begun_in_time(desk, await desk.look(x, x.rest, caller.org.id, whole=whole))
     return view

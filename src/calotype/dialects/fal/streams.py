@@ -29,7 +29,7 @@ STREAM = "/stream"
 async def status_stream(desk: Desk, x: FalExchange) -> None:
     """Send a request's status now and at each change; each event carries only the log lines that are new."""
     caller = await desk.door.enter(x, counted=False)
-    view = await desk.look(x, x.rest, caller.org.id)
+    view = await desk.look(x, x.rest, caller.org.id, whole=False)
     logs, passed, last = wants_logs(x), 0, None
     stream = EventStream(x)
     try:

@@ -19,7 +19,7 @@ from calotype.sandbox import media
 from calotype.sandbox.base import Emulator, reply
 from calotype.sandbox.faults import Fault, words_in
 
-MODELS = ("voxtral-mini-latest", "voxtral-mini-tts-3-0", "mistral-ocr-latest")
+MODELS = ("voxtral-mini-latest", "voxtral-mini-tts-3-0", "mistral-ocr-2512", "mistral-ocr-latest")
 FORMATS = ("mp3", "wav", "pcm", "flac", "opus")
 MAX_PROCESSED = 1000
 

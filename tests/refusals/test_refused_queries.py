@@ -69,6 +69,30 @@ def test_a_parameter_that_does_not_fit_is_named(
         assert told(api, answer) == Told(*expected, field), (path[:80], answer.text)
 
 
+TOO_MANY = "&".join("a" for _ in range(30_000))
+LARGE = [
+    ("openai", "GET", "/v1/videos", Told(413, "payload_too_large", "query")),
+    ("openai", "GET", "/v1/files", Told(413, "payload_too_large", "query")),
+    ("jobs", "GET", "/api/v1/text-to-image/history", Told(413, "")),
+    ("image", "GET", "/api/v1/usage", Told(413, "BAD_REQUEST", "query")),
+    ("image", "GET", "/api/v1/video/status", Told(413, "BAD_REQUEST", "query")),
+    ("content", "GET", "/v1/search", Told(413, "payload_too_large", "query")),
+    ("fal", "POST", "/fal/queue/test/picture", Told(413, "payload_too_large")),
+    ("fal", "GET", "/fal/run/test/picture", Told(413, "payload_too_large")),
+    ("fal", "POST", "/fal/run/test/picture/stream", Told(413, "payload_too_large")),
+    ("platform", "GET", f"{PLATFORM}/models", Told(413, "validation_error")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("api", "method", "path", "expected"), LARGE)
+def test_a_query_of_very_many_parameters_is_not_read(
+    api: str, method: str, path: str, expected: Told, asked: Surface
+) -> None:
+    body = {"prompt": "x"} if method == "POST" else None
+    answer = asked.send(method, f"{path}?{TOO_MANY}", json=body)
+    assert told(api, answer) == expected, answer.text
+
+
 PAGED = (
     "/models?", "/models/usage?", f"/models/analytics?{MODEL}&", "/models/billing-events?",
     f"/models/requests/by-endpoint?{MODEL}&", f"/models/requests/by-endpoint?{MODEL}&sort_by=duration&",

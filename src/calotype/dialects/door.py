@@ -25,6 +25,7 @@ Send = Callable[[Message], Awaitable[None]]
 RawHeaders = dict[bytes, bytes]
 
 MAX_HEADER_CHARS = 4096
+MOST_PARAMETERS = 1000
 _decode = msgspec.json.Decoder().decode
 
 
@@ -43,7 +44,7 @@ class Exchange:
     @property
     def query(self) -> dict[str, str]:
         """The query's parameters; the last of several with one name."""
-        return dict(parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        return dict(parameters_of(self.scope["query_string"]))
 
     async def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
         """Send a whole answer; False when the caller had hung up before."""
@@ -319,6 +320,20 @@ def json_object(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Problem(Code.INVALID_INPUT, "The body must be a JSON object.", field="body")
     return value
+
+
+def parameters_of(query: bytes) -> list[tuple[str, str]]:
+    """Return a query's parameters in their order.
+
+    Raises:
+        Problem: `payload_too_large` for very many, which take long to read.
+
+    """
+    try:
+        return parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
+    except ValueError:
+        sentence = f"A query has at most {MOST_PARAMETERS:,} parameters."
+        raise Problem(Code.PAYLOAD_TOO_LARGE, sentence, field="query") from None
 
 
 def is_gone(receive: Receive) -> bool:

@@ -4,13 +4,13 @@ import base64
 import binascii
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
-from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Struct
 
 from calotype.catalog import Catalog
+from calotype.dialects.door import parameters_of
 from calotype.dialects.fal.desk import FalExchange
 from calotype.dialects.json_values import bounded
 from calotype.kernel.errors import Code, Problem
@@ -34,12 +34,12 @@ class Query:
     """The parameters of a request; lists come repeated, with `[]`, or with commas between.
 
     Raises:
-        Problem: `invalid_input` for what no text of a database can hold.
+        Problem: `invalid_input` for what no text of a database can hold, `payload_too_large` for very many.
 
     """
 
     def __init__(self, x: FalExchange) -> None:
-        self._pairs = parse_qsl(x.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        self._pairs = parameters_of(x.scope["query_string"])
         if (odd := next((name for name, value in self._pairs if NUL in value), None)) is not None:
             raise wrong(odd[:100], "holds a character that is none.")
 

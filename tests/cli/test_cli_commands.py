@@ -50,6 +50,18 @@ def test_wrong_usage_ends_with_2_and_refusals_with_1(cli) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_money_is_taken_back_as_far_as_it_is_there(cli) -> None:
+    cli("credits", "grant", "500")
+    taken = json.loads(cli("credits", "take", "495", "--memo", "meant 5", "--json").stdout)
+    assert taken["available_micro"] == 5_000_000
+    refused = cli("credits", "take", "6")
+    assert refused.returncode == 1
+    assert "available" in refused.stderr
+    moved = json.loads(cli("credits", "history", "--json").stdout)
+    assert [one["amount_micro"] for one in moved] == [-495_000_000, 500_000_000]
+    assert json.loads(cli("ledger", "verify", "--json").stdout)["ok"] is True
+
+
 def test_money_is_granted_once_for_one_idempotency_key(cli) -> None:
     for _ in range(2):
         done = cli("credits", "grant", "1.000001", "--memo", "hello", "--idempotency-key", "a", "--json")

@@ -1,5 +1,6 @@
-"""`calotype credits`: grant, show, history, limit. Amounts are USD, exact to one millionth."""
+"""`calotype credits`: grant, take, show, history, limit. Amounts are USD, exact to one millionth."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,28 +13,37 @@ from calotype.cli.terminal import answer, facts, moment, table
 from calotype.kernel.money import usd
 from calotype.ledger.types import Balance, Movement
 
-credits_ = typer.Typer(help="Money: grant, show, history, limit.", no_args_is_help=True)
+credits_ = typer.Typer(help="Money: grant, take, show, history, limit.", no_args_is_help=True)
 
 Amount = Annotated[str, typer.Argument(metavar="AMOUNT_USD", help="Such as 1 or 0.25.")]
+Memo = Annotated[str | None, typer.Option(help="A note for the history.")]
+Once = Annotated[str | None, typer.Option("--idempotency-key", help="Sent twice, the money moves once.")]
 
 
 @credits_.command()
 def grant(
     amount_usd: Amount,
     org: Org = "default",
-    memo: Annotated[str | None, typer.Option(help="A note for the history.")] = None,
-    idempotency_key: Annotated[str | None, typer.Option(help="Sent twice, the money moves once.")] = None,
+    memo: Memo = None,
+    idempotency_key: Once = None,
     as_json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
     """Give an organisation money to spend."""
-    micro = amount(amount_usd)
+    _move(data_dir, org, amount(amount_usd), memo, idempotency_key, as_json=as_json)
 
-    async def work(app: App) -> tuple[Organisation, Balance]:
-        found = await app.accounts.get_org(org)
-        return found, await app.ledger.credit(found.id, micro, idem_key=idempotency_key, memo=memo)
 
-    _show(*with_app(data_dir, work), as_json=as_json)
+@credits_.command()
+def take(
+    amount_usd: Amount,
+    org: Org = "default",
+    memo: Memo = None,
+    idempotency_key: Once = None,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Take money back from an organisation, as far as it is available."""
+    _move(data_dir, org, -amount(amount_usd), memo, idempotency_key, as_json=as_json)
 
 
 @credits_.command()
@@ -94,6 +104,16 @@ def balance_object(org: Organisation, balance: Balance) -> dict[str, Any]:
         "available_micro": balance.available_micro,
         "credit_limit_micro": balance.credit_limit_micro,
     }
+
+
+def _move(
+    data_dir: Path | None, org: str, micro: int, memo: str | None, idempotency_key: str | None, *, as_json: bool
+) -> None:
+    async def work(app: App) -> tuple[Organisation, Balance]:
+        found = await app.accounts.get_org(org)
+        return found, await app.ledger.credit(found.id, micro, idem_key=idempotency_key, memo=memo)
+
+    _show(*with_app(data_dir, work), as_json=as_json)
 
 
 def _movement(one: Movement) -> dict[str, Any]:

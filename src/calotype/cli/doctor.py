@@ -139,7 +139,8 @@ def _storage(settings: Settings) -> tuple[bool, str]:
     try:
         seconds = asyncio.run(check())
     except StoreError as error:
-        return False, f"{place}: {error.message}"
+        at = "" if settings.storage.endpoint is None else f" at {settings.storage.endpoint}"
+        return False, f"{place}{at}: {error.message}"
     return True, f"{place}: wrote and deleted a file in {seconds * 1000:,.0f} ms"
 
 

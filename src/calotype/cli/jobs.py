@@ -79,7 +79,10 @@ def show(job_id: JobArgument, as_json: Json = False, data_dir: DataDir = None) -
             ("region", f"{shown['region']}, {shown['data_class']}"),
             ("quote", usd(shown["quote_micro"])),
             ("charged", None if shown["charged_micro"] is None else usd(shown["charged_micro"])),
-            ("hold", None if hold is None else f"{usd(hold['amount_micro'])}, {hold['state']}"),
+            (
+                "hold",
+                None if hold is None or not hold["amount_micro"] else f"{usd(hold['amount_micro'])}, {hold['state']}",
+            ),
             ("created", moment(shown["created_at_ms"])),
             ("finished", moment(shown["finished_at_ms"])),
             ("error", None if error is None else error["message"]),

@@ -56,9 +56,8 @@ def deliveries(
     for event in events:
         last = event.deliveries[-1] if event.deliveries else None
         said = None if last is None else last.error or last.status
-        rows.append(
-            (event.id, moment(event.created_at_ms), event.type, event.job_id, event.state.value, event.attempts, said)
-        )
+        made = len(event.deliveries)
+        rows.append((event.id, moment(event.created_at_ms), event.type, event.job_id, event.state.value, made, said))
     table(("EVENT", "CREATED (UTC)", "TYPE", "JOB", "STATE", "ATTEMPTS", "LAST ANSWER"), rows)
 
 

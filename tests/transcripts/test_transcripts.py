@@ -1,6 +1,7 @@
 """Every example of the published descriptions, with the real curl against the running server."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,18 @@ from transcript_house import keys
 
 from running import House
 
-pytestmark = [pytest.mark.client, pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not here")]
+
+def missing() -> str | None:
+    """Return what the commands need and this machine has not; `--json` came with curl 7.82."""
+    for tool in ("bash", "curl", "jq", "od", "base64"):
+        if shutil.which(tool) is None:
+            return f"needs {tool}"
+    told = subprocess.run(["curl", "--help", "all"], capture_output=True, text=True, check=False).stdout
+    return None if "--json" in told else "needs a curl that knows --json"
+
+
+WHY = missing()
+pytestmark = [pytest.mark.client, pytest.mark.skipif(WHY is not None, reason=WHY or "")]
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)

@@ -6,6 +6,8 @@ from loopback import Names, raw_server, read_request, reset, web_server
 
 from calotype.http import Blocked, DownloadPermanent, DownloadRetryable, Guard, MemorySink, SpoolSink, download
 from calotype.http.download import MAX_REDIRECTS, retry_after_s
+from calotype.http.wire import Wire
+from calotype.kernel.steps import HttpRequest
 
 PICTURE = b"\x89PNG" + b"p" * 50_000
 
@@ -243,3 +245,101 @@ def test_retry_after_is_seconds_or_a_date_and_bounded():
     assert retry_after_s("Wed, 21 Oct 0001 07:28:00 -0000") == 0.0
     assert retry_after_s("soon") is None
     assert retry_after_s(None) is None
+
+
+async def here(request):
+    return web.Response(body=b"here")
+
+
+async def test_a_second_address_is_tried_where_the_first_refuses():
+    async with web_server(web.get("/", here)) as url:
+        guard = Guard(["two.example"], resolver=Names({"two.example": ["127.0.0.2", "127.0.0.1"]}))
+        try:
+            _, body = await fetch(f"http://two.example:{url.rpartition(':')[2]}/", guard)
+        finally:
+            await guard.close()
+    assert body == b"here"
+
+
+async def test_a_private_literal_is_refused_at_the_connection_too():
+    guard = Guard()
+    for address in ("127.0.0.1", "::1", "169.254.169.254"):
+        with pytest.raises(Blocked):
+            await guard.addresses(address, 80)
+    assert await guard.addresses("93.184.216.34", 80) == ["93.184.216.34"]
+
+
+class Slow:
+    """A sink that takes nothing before it is let."""
+
+    def __init__(self) -> None:
+        self.let = asyncio.Event()
+        self.size = 0
+
+    async def write(self, chunk: bytes) -> None:
+        await self.let.wait()
+        self.size += len(chunk)
+
+
+async def test_a_server_is_held_up_while_the_sink_takes_nothing(open_guard):
+    blocks, held = 64, asyncio.Event()
+    sent = 0
+
+    async def pour(reader, writer):
+        nonlocal sent
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (blocks << 20))
+        for _ in range(blocks):
+            writer.write(bytes(1 << 20))
+            drained = asyncio.ensure_future(writer.drain())
+            await asyncio.wait([drained], timeout=0.5)
+            if not drained.done():
+                held.set()
+            await drained
+            sent += 1
+
+    sink = Slow()
+    async with raw_server(pour) as url:
+        work = asyncio.ensure_future(download(f"{url}/", to=sink, max_bytes=1 << 30, timeout_s=30, guard=open_guard))
+        await asyncio.wait_for(held.wait(), 20)
+        assert sent < blocks
+        sink.let.set()
+        assert (await work).size_bytes == sink.size == blocks << 20
+
+
+async def test_one_host_gets_no_more_than_its_share_of_the_connections():
+    open_now, most, full = 0, 0, asyncio.Event()
+
+    async def wait(request):
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
+        if open_now == 64:
+            full.set()
+        await full.wait()
+        open_now -= 1
+        return web.Response(body=b"x")
+
+    guard = Guard(["127.0.0.1"])
+    async with web_server(web.get("/", wait)) as url:
+        try:
+            await asyncio.gather(*(fetch(url, guard, timeout_s=30) for _ in range(80)))
+        finally:
+            await guard.close()
+    assert most == 64
+
+
+async def test_connections_that_are_not_used_again_are_closed():
+    ended = asyncio.Event()
+
+    async def once(reader, writer):
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nword")
+        await reader.read()
+        ended.set()
+
+    wire = Wire(pool_size=4, keepalive_s=0.1, headers={})
+    async with raw_server(once) as url:
+        assert (await wire.exchange(HttpRequest("GET", url))).body == b"word"
+        await asyncio.wait_for(ended.wait(), 10)
+    wire.close()

@@ -7,18 +7,20 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
-import aiohttp
 from msgspec import Struct
 from yarl import URL
 
+from calotype.http.connection import BrokenOffError
 from calotype.http.guard import Blocked, Guard
 from calotype.http.sinks import Sink
+from calotype.http.wire import ConnectFailedError
+from calotype.kernel.steps import AnswerTooLarge, HttpRequest, HttpResponse
 
 MAX_REDIRECTS = 5
 IDLE_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 10.0
-AGAIN_S = 0.05
-"""Enough for the ends of other kept connections to be noticed."""
+ENDLESS_S = 86_400.0
+"""The whole of a download is bounded by its caller."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RETRYABLE_STATUS = frozenset({408, 425, 429})
 
@@ -79,12 +81,17 @@ async def download(
             return await _follow(start, to, max_bytes=max_bytes, guard=guard, headers=dict(headers or {}), field=field)
     except Blocked as refusal:
         raise Blocked(refusal.message, field) from None
+    except UnicodeError:
+        raise Blocked("The URL cannot be fetched.", field) from None
     except TimeoutError:
         raise DownloadRetryable("The download took too long.", "timeout") from None
-    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
-        raise Blocked("The URL cannot be fetched.", field) from None
-    except aiohttp.ClientError as error:
-        raise DownloadRetryable(f"The download broke off ({type(error).__name__}).", "connection") from None
+    except AnswerTooLarge:
+        raise DownloadPermanent(f"The file is larger than {max_bytes} bytes.", "too_large") from None
+    except (ConnectFailedError, BrokenOffError) as error:
+        if isinstance(error.__cause__, TimeoutError):
+            raise DownloadRetryable("The download took too long.", "timeout") from None
+        cause = type(error.__cause__ or error).__name__
+        raise DownloadRetryable(f"The download broke off ({cause}).", "connection") from None
 
 
 async def _follow(
@@ -92,11 +99,15 @@ async def _follow(
 ) -> Downloaded:
     origin = url.origin()
     for _ in range(MAX_REDIRECTS + 1):
-        sent = headers if url.origin() == origin else None
-        async with await _answer(url, sent, guard) as response:
-            location = response.headers.get("Location")
-            if response.status not in _REDIRECTS or location is None:
-                return await _take(response, to, max_bytes)
+        request = HttpRequest(
+            "GET", "", headers if url.origin() == origin else {}, connect_timeout_s=CONNECT_TIMEOUT_S,
+            read_timeout_s=IDLE_TIMEOUT_S, total_timeout_s=ENDLESS_S, max_bytes=max_bytes,
+        )  # fmt: skip
+        body = _Body(to, max_bytes)
+        answer = await guard.wire.exchange(request, url=url, take=body.take)
+        location = answer.headers.get("location")
+        if answer.status not in _REDIRECTS or location is None:
+            return _taken(answer, body, url)
         try:
             url = guard.parse(url.join(URL(location)), field)
         except ValueError:
@@ -104,41 +115,50 @@ async def _follow(
     raise DownloadPermanent(f"More than {MAX_REDIRECTS} redirects.", "redirects")
 
 
-async def _answer(url: URL, headers: dict[str, str] | None, guard: Guard) -> aiohttp.ClientResponse:
-    """Ask for a URL, and once more where the connection broke before an answer began.
+class _Body:
+    """Lets the body of a good answer through to the sink, and counts it."""
 
-    Servers close connections that were kept, several at a time; aiohttp itself tries no more than two of them.
-    """
-    try:
-        return await guard.session.get(url, headers=headers, allow_redirects=False, timeout=_TIMEOUT)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
-        await asyncio.sleep(AGAIN_S)
-        return await guard.session.get(url, headers=headers, allow_redirects=False, timeout=_TIMEOUT)
+    def __init__(self, to: Sink, max_bytes: int) -> None:
+        self._to = to
+        self.most_bytes = max_bytes
+        self.size_bytes = 0
+        self.declared = 0
+
+    @property
+    def refused(self) -> bool:
+        """Whether it says that it is larger than what is taken."""
+        return self.declared > self.most_bytes
+
+    def take(self, status: int, headers: dict[str, str]) -> Sink | None:
+        """Return the way to the sink; None where the body is not wanted."""
+        length = headers.get("content-length", "")
+        self.declared = int(length) if length.isascii() and length.isdigit() else 0
+        return self if 200 <= status < 300 and not self.refused else None
+
+    async def write(self, chunk: bytes) -> None:
+        """Pass bytes on."""
+        self.size_bytes += len(chunk)
+        await self._to.write(chunk)
 
 
-async def _take(response: aiohttp.ClientResponse, to: Sink, max_bytes: int) -> Downloaded:
-    status = response.status
+def _taken(answer: HttpResponse, body: _Body, url: URL) -> Downloaded:
+    status = answer.status
     if not 200 <= status < 300:
         message = f"The server answered {status}."
         if status >= 500 or status in _RETRYABLE_STATUS:
-            wait_s = retry_after_s(response.headers.get("Retry-After"))
+            wait_s = retry_after_s(answer.headers.get("retry-after"))
             raise DownloadRetryable(message, "status", status=status, retry_after_s=wait_s)
         raise DownloadPermanent(message, "status", status=status)
-    declared = response.content_length
-    if declared is not None and declared > max_bytes:
-        raise DownloadPermanent(f"The file has {declared} bytes; at most {max_bytes} are taken.", "too_large")
-    size = 0
-    async for chunk in response.content.iter_any():
-        size += len(chunk)
-        if size > max_bytes:
-            raise DownloadPermanent(f"The file is larger than {max_bytes} bytes.", "too_large")
-        await to.write(chunk)
-    if size == 0:
+    if body.refused:
+        raise DownloadPermanent(
+            f"The file has {body.declared} bytes; at most {body.most_bytes} are taken.", "too_large"
+        )  # fmt: skip
+    if body.size_bytes == 0:
         raise DownloadRetryable("The server answered with an empty file.", "empty", status=status)
-    claim = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    return Downloaded(content_type=claim or None, size_bytes=size, status=status, final_host=response.url.host or "")
+    claim = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return Downloaded(
+        content_type=claim or None, size_bytes=body.size_bytes, status=status, final_host=url.host or ""
+    )  # fmt: skip
 
 
 def retry_after_s(value: str | None, *, at_most_s: float = 3600.0) -> float | None:
@@ -153,8 +173,3 @@ def retry_after_s(value: str | None, *, at_most_s: float = 3600.0) -> float | No
         return None
     at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)  # `-0000` is read as no zone
     return min(max(0.0, at.timestamp() - time.time()), at_most_s)
-
-
-_TIMEOUT = aiohttp.ClientTimeout(
-    total=None, connect=CONNECT_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S, sock_read=IDLE_TIMEOUT_S
-)

@@ -13,9 +13,11 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from calotype.http.wire import Wire
 from calotype.kernel.errors import Code, Problem
 
 MAX_URL_CHARS = 16_384
+KEPT_S = 15.0
 DENIED_PORTS = frozenset(
     {1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 53, 69, 79, 110, 111, 113, 119, 123, 135, 137, 139, 143}
     | {161, 179, 389, 427, 445, 465, 512, 513, 514, 515, 540, 548, 554, 556, 563, 587, 601, 636, 873, 989, 990, 993}
@@ -49,7 +51,7 @@ class Guard:
         self._allowed = frozenset(entry.strip().lower().rstrip(".") for entry in allowed_hosts)
         self._inner = resolver
         self._checked: _CheckedResolver | None = None
-        self._session: aiohttp.ClientSession | None = None
+        self._wire: Wire | None = None
 
     def check_url(self, url: str, field: str | None = None) -> None:
         """Refuse what can be refused without DNS; raises Blocked (a Problem, `invalid_input`) naming the field."""
@@ -101,26 +103,39 @@ class Guard:
             self._checked = _CheckedResolver(self, self._inner or aiohttp.ThreadedResolver())
         return self._checked
 
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """Return the addresses of a host that may be connected to.
+
+        Raises:
+            Blocked: it has private ones only.
+            OSError: it has none.
+
+        """
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return [answer["host"] for answer in await self.resolver.resolve(host, port)]
+        if not self.exempt(host, port) and not is_public(host):
+            raise Blocked(_private(host))
+        return [host]
+
     @property
-    def session(self) -> aiohttp.ClientSession:
-        """The session that downloads use: checked resolver, no cookies, no proxy from the environment."""
-        if self._session is None or self._session.closed:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=self.resolver, limit=256, limit_per_host=64),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                headers={"User-Agent": "calotype", "Accept-Encoding": "identity"},
-                trust_env=False,
-            )
-        return self._session
+    def wire(self) -> Wire:
+        """The connections that downloads use: to checked addresses, without cookies or a proxy of the environment."""
+        if self._wire is None:
+            headers = {"User-Agent": "calotype", "Accept-Encoding": "identity"}
+            self._wire = Wire(
+                pool_size=256, per_host=64, keepalive_s=KEPT_S, headers=headers, addresses=self.addresses
+            )  # fmt: skip
+        return self._wire
 
     async def close(self) -> None:
         """Close the connections of downloads."""
-        if self._session is not None:
-            await self._session.close()
+        if self._wire is not None:
+            self._wire.close()
         if self._checked is not None:
             await self._checked.close()
-        self._session = self._checked = None
+        self._wire = self._checked = None
 
 
 class _CheckedResolver(AbstractResolver):

@@ -24,7 +24,7 @@ def test_a_missing_field_is_a_validation_error_with_its_location(fal: Fal, accou
         (item,) = body["detail"]
         assert (item["loc"], item["type"]) == (["body", "prompt"], "missing")
         assert item["url"] == "https://docs.fal.ai/errors#missing" and "required" in item["msg"]
-        assert body["error"]["code"] == "invalid_input" and body["message"] == item["msg"]
+        assert body["error"]["code"] == "missing_parameter" and body["message"] == item["msg"]
         assert body["status"] == 422 and body["body"] == [{"msg": item["msg"], "type": "missing"}]
         assert "input" not in item, "what was sent is never repeated"
         assert answer.headers["x-fal-retryable"] == "false" and answer.headers["x-fal-needs-retry"] == "0"

@@ -14,6 +14,7 @@ from calotype.kernel.errors import Code, Problem
 from calotype.kernel.job import JobState
 
 DOCS = "https://docs.fal.ai/errors#"
+MISSING = "missing_parameter"
 USER_TIMEOUT = (b"x-fal-request-timeout-type", b"user")
 """With this header neither client sends a request again that came to its end by a 504."""
 
@@ -192,9 +193,9 @@ def _location(problem: Problem) -> list[str | int]:
 
 
 def _seed(problem: Problem, text: str) -> dict[str, Any]:
-    """Return our own `error` object, which stands beside `detail` (`wire/products.md E1`)."""
+    """Return the `error` object that stands beside `detail`; its codes are ours but for one (`wire/products.md E1`)."""
     error = {"type": "invalid_request" if problem.status < 500 else "server_error", "message": text}
-    error["code"] = problem.code.value
+    error["code"] = MISSING if problem.data.get("rule") == "required" else problem.code.value
     return {"error": error | ({"param": problem.field} if problem.field is not None else {})}
 
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from typing import TypeVar
 
+import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -22,6 +23,8 @@ from calotype.kernel.clock import Clock
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.job import JobState
 from calotype.kernel.outcome import Delta
+
+log = structlog.get_logger(__name__)
 
 ANOTHER_MAY_DO = frozenset(
     {Code.NO_ROUTE, Code.PLANNED, Code.MODEL_RETIRED, Code.UPSTREAM_FAILED, Code.UNAVAILABLE, Code.TIMEOUT}
@@ -197,7 +200,7 @@ class Attempts:
         """
         stop = asyncio.ensure_future(self._engine.cancel(ticket.job.id, ask.org.id))
         self._stopping.add(stop)
-        stop.add_done_callback(self._stopping.discard)
+        stop.add_done_callback(self._asked_to_stop)
         view = await self._end_within(ticket, int(STOP_S * 1000))
         if view is None:
             self._engine.answered(ticket, delivered=False)
@@ -206,6 +209,11 @@ class Attempts:
         if view.state is JobState.CANCELED:
             raise _too_slow(effort)
         return view
+
+    def _asked_to_stop(self, stop: "asyncio.Future[CancelOutcome]") -> None:
+        self._stopping.discard(stop)
+        if not stop.cancelled() and (error := stop.exception()) is not None:
+            log.warning("stop_failed", error=type(error).__name__)
 
     async def _end_within(self, ticket: Ticket, limit_ms: int | None) -> JobView | None:
         """Wait for the end of a job, None where it takes longer."""

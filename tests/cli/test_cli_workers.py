@@ -108,6 +108,19 @@ def test_what_cannot_be_is_refused_with_a_sentence(cli: Any, arguments: tuple[st
     assert sentence in " ".join(done.stderr.replace("│", " ").split())
 
 
+def test_a_model_runs_here_once_a_worker_was_added_for_it(cli: Any, worker: ComfyUI, tmp_path: Path) -> None:
+    (tmp_path / "cards").mkdir()
+    (tmp_path / "cards" / "card.toml").write_text(CARD)
+    cards = {"CALOTYPE_CARDS_DIR": str(tmp_path / "cards")}
+
+    def available() -> bool:
+        return bool(json.loads(cli("models", "show", "w/card", "--json", **cards).stdout)["available"])
+
+    assert not available()
+    added(cli, worker)
+    assert available()
+
+
 def test_a_name_is_taken_once(cli: Any) -> None:
     assert cli("workers", "add", "x", "http://there").returncode == 0
     again = cli("workers", "add", "x", "http://there")

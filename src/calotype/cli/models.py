@@ -6,8 +6,11 @@ import typer
 
 from calotype.app import catalog_of
 from calotype.catalog import Card, Catalog, Pricing, Rate, Route, quote, rates
+from calotype.cli.errors import EXPECTED
+from calotype.cli.opened import with_settings
 from calotype.cli.options import DataDir, Json, settings_for
 from calotype.cli.terminal import answer, facts, table
+from calotype.db import migrate
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import KeyClass
 from calotype.kernel.money import usd
@@ -132,8 +135,19 @@ def why_not(route: Route, available: Available) -> str | None:
 def _catalog(settings: Settings) -> tuple[Catalog, Available]:
     workers = {worker.provider or worker.kind for worker in settings.workers.values()}
     fleets = {name for name, provider in settings.providers.items() if (provider.kind or name) in FLEETS}
-    present = {LOCAL, *(settings.providers.keys() - fleets), *workers}
+    present = {LOCAL, *(settings.providers.keys() - fleets), *workers, *_registered(settings)}
     return catalog_of(settings), Available(present, settings.data_dir / MODELS_FOLDER)
+
+
+def _registered(settings: Settings) -> set[str]:
+    """Return the instances that workers were added to; none where the database cannot be read or is not there yet."""
+    try:
+        if migrate.current(settings.database) != migrate.head():
+            return set()
+        found = with_settings(settings, lambda app: app.crew.roster.list())
+    except EXPECTED:
+        return set()
+    return {worker.provider for worker, _ in found}
 
 
 def _runs(card: Card, available: Available) -> bool:

@@ -124,12 +124,12 @@ class Claim(Struct, frozen=True):
             limit = self.limit - len(picked)
             take(tx.rows(_FILL, params | {"priority": band, "taken": picked, "full": full, "limit": limit}))
         if not picked:
-            return Claimed((), after)
+            return Claimed((), after, left)
         until = self.now_ms + self.lease_ms
         tx.executemany(_LEASE, [{"id": ident, "instance": self.instance, "until": until} for ident in picked])
         rows = {row[0]: row for row in tx.rows(_LOAD, {"ids": picked})}
         jobs = tuple(job_from(rows[ident]) for ident in picked)
-        return Claimed(jobs, after)
+        return Claimed(jobs, after, left)
 
     def _orgs(self, tx: Tx) -> list[str]:
         """Return the organisations with open jobs in the order of their turns: behind the last served, then around."""
@@ -140,7 +140,8 @@ class Claim(Struct, frozen=True):
 
 
 class Claimed(Struct, frozen=True):
-    """The jobs that are ours now, and the organisation that was served last."""
+    """The jobs that are ours now, the organisation that was served last, and how many more each provider may begin."""
 
     jobs: tuple[JobRow, ...]
     after: str
+    left: dict[str, int]

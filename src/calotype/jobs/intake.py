@@ -206,7 +206,7 @@ class Intake:
         runtime = self._runtimes.get(provider)
         if runtime is None or len(self._runner.active) >= self._settings.engine.steps_in_progress * 4:
             return False
-        return self._runner.busy(provider) < runtime.max_in_progress
+        return self._runner.has_room(provider, runtime.max_in_progress)
 
     def _check_phi(self, ask: Ask, media: dict[str, str]) -> None:
         if not ask.at_once or not ask.wants.get("inline"):

@@ -36,6 +36,7 @@ PUT_BACK_S = 2.0
 UNLIMITED = 100_000
 """A provider cap from here on is not counted at every claim."""
 
+_STARTED = frozenset({JobState.SUBMITTING, JobState.RUNNING, JobState.STORING})
 _FREE_LEASES = Sql(
     "UPDATE job SET next_at_ms = :now_ms WHERE lease_by IS NOT NULL AND lease_by <> :instance AND next_at_ms > :now_ms"
     " AND state IN ('queued', 'submitting', 'running', 'storing')"
@@ -84,6 +85,8 @@ class Runner:
         self._busy: Counter[str] = Counter()
         self._claimed = 0
         """Jobs in hand that were claimed; those whose callers wait take no room from them."""
+        self._left: dict[str, int] = {}
+        """How many more jobs of each provider may be begun: as the last claim counted them, and what began since."""
         self._crowded = False
         self._after = ""
         self._looked_at_ms = 0
@@ -123,14 +126,16 @@ class Runner:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
-    def busy(self, provider: str) -> int:
-        """Count the jobs of a provider this process works on."""
-        return self._busy[provider]
+    def has_room(self, provider: str, most: int) -> bool:
+        """Say whether one more job of a provider may be begun, beside those in hand and those that wait for it."""
+        return self._busy[provider] < most and self._left.get(provider, 1) > 0
 
     def launch(self, job: JobRow, *, recorded: bool = False, claimed: bool = False) -> "asyncio.Task[JobView | None]":
         """Work on a job whose lease is ours, in a task of its own."""
         self._busy[job.provider] += 1
         self._claimed += claimed
+        if not claimed and job.provider in self._left:
+            self._left[job.provider] -= 1
         task = asyncio.create_task(self._work(job, job.provider, recorded, claimed))
         self.active[job.id] = Active(job, task)
         return task
@@ -163,6 +168,8 @@ class Runner:
             self.active.pop(job.id, None)
             self._busy[provider] -= 1
             self._claimed -= claimed
+            if provider in self._left and job.state not in _STARTED:
+                self._left[provider] += 1
             self._stepper.progress.pop(job.id, None)
             self._stepper.payloads.pop(job.id, None)  # of a PHI job, which only ever has this one task
             if self._crowded:
@@ -223,7 +230,7 @@ class Runner:
             after=self._after,
         )
         claimed = await self._db.submit(claim)
-        self._after = claimed.after
+        self._after, self._left = claimed.after, claimed.left
         for job in claimed.jobs:
             mine = self.active.get(job.id)
             if mine is None:

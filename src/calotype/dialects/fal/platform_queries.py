@@ -81,7 +81,7 @@ class Query:
         """
         found = self.many("expand") or default
         if unknown := [word for word in found if word not in known]:
-            raise wrong("expand", f"does not know {unknown[0][:40]!r}; it takes {', '.join(known)}.")
+            raise wrong("expand", f"does not know {unknown[0][:40]!r}; it takes {', '.join(known) or 'nothing'} here.")
         return found
 
     def limit(self, default: int, most: int) -> int:

@@ -161,15 +161,16 @@ def _no_logins(query: Query) -> None:
 
 def _month(query: Query) -> tuple[int, int] | None:
     """Read `billing_month` or `charge_month`, which are the same where credit is prepaid."""
-    text = query.text("billing_month") or query.text("charge_month")
+    name = "billing_month" if query.text("billing_month") else "charge_month"
+    text = query.text(name)
     if text is None:
         return None
     year, _, month = text.partition("-")
     if not (text.isascii() and len(text) == 7 and year.isdigit() and month.isdigit()):
-        raise wrong("billing_month", "must be a month such as 2026-11.")
+        raise wrong(name, "must be a month such as 2026-11.")
     number = int(month)
     if not (1 <= number <= 12 and 1970 <= int(year) <= 2999):
-        raise wrong("billing_month", "must be a month such as 2026-11.")
+        raise wrong(name, "must be a month such as 2026-11.")
     return _first_ms(int(year), number), _first_ms(int(year) + number // 12, number % 12 + 1)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from calotype.catalog import Catalog
 from calotype.catalog.rules import parse_size, word_of
-from calotype.catalog.schema import InputSchema
+from calotype.catalog.schema import InputSchema, Size
 from calotype.kernel.errors import Code, Problem
 
 CARD = Catalog.load().find("local/sketch")
@@ -155,3 +155,19 @@ def test_sizes_keep_to_what_the_model_takes(size: str, good: bool) -> None:
 @given(st.text())
 def test_any_text_is_a_size_or_not_without_raising(text: str) -> None:
     assert parse_size(text) is None or "x" in text
+
+
+def test_only_the_first_of_many_faults_is_worked_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = 0
+    judge = Size.validate
+
+    def counted(self: Size, instance: Any) -> None:
+        nonlocal looked
+        looked += 1
+        judge(self, instance)
+
+    monkeypatch.setattr(Size, "validate", counted)
+    sized = {"type": "string", "x-size": {"min": 256, "max": 2048}}
+    schema = InputSchema({"properties": {"sizes": {"type": "array", "items": sized}}})
+    problem = refusal(schema, {"sizes": ["1x1"] * 1000})
+    assert problem.field == "sizes[0]" and looked < 10

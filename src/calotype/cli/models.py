@@ -10,7 +10,7 @@ from calotype.cli.errors import EXPECTED
 from calotype.cli.opened import with_settings
 from calotype.cli.options import DataDir, Json, settings_for
 from calotype.cli.terminal import answer, facts, table
-from calotype.db import migrate
+from calotype.db.schema import current, newest
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import KeyClass
 from calotype.kernel.money import usd
@@ -142,7 +142,7 @@ def _catalog(settings: Settings) -> tuple[Catalog, Available]:
 def _registered(settings: Settings) -> set[str]:
     """Return the instances that workers were added to; none where the database cannot be read or is not there yet."""
     try:
-        if migrate.current(settings.database) != migrate.head():
+        if current(settings.database) != newest():
             return set()
         found = with_settings(settings, lambda app: app.crew.roster.list())
     except EXPECTED:

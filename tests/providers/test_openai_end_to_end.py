@@ -9,7 +9,7 @@ import av
 import pytest
 from asked import Ended, ended, stored, submissions
 
-from calotype.kernel.errors import Code
+from calotype.kernel.errors import Code, Problem
 from calotype.kernel.generation import Operation, Region
 from calotype.sandbox import media
 from calotype.sandbox.openai import OpenAI as Emulator
@@ -109,6 +109,34 @@ def test_a_picture_in_a_message_reaches_the_model(account: Account, upstream: Em
     assert upstream.submits[0].json()["messages"][0]["content"] == parts
     assert one.view.job.result is not None and one.view.job.result.usage["input_tokens"] == 306
     assert account.held_micro == 0
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "http://169.254.169.254/latest/meta-data"}},
+        {"type": "image_url", "image_url": "http://localhost:8000/admin"},
+        {"type": "video_url", "video_url": {"url": "file:///etc/passwd"}},
+        {"type": "input_audio", "input_audio": {"url": "http://[::1]/x"}},
+        {"type": "file", "file": {"file_data": "http://10.0.0.1/x.pdf"}},
+    ],
+)
+def test_an_address_inside_a_message_may_not_lead_an_upstream_into_its_own_network(
+    account: Account, upstream: Emulator, part: dict[str, Any]
+) -> None:
+    with pytest.raises(Problem) as refused:
+        chat(account, "", fields={"messages": [{"role": "user", "content": [part]}]}, region=Region.EU)
+    assert (refused.value.code, refused.value.field) == (Code.INVALID_INPUT, f"messages[0].content[0].{part['type']}")
+    assert upstream.submits == [] and account.held_micro == 0
+
+
+def test_an_address_inside_a_message_that_anyone_may_open_is_passed_on(account: Account, upstream: Emulator) -> None:
+    parts = [
+        {"type": "text", "text": "Is http://10.0.0.1/ private?"},
+        {"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": "low"}},
+    ]
+    chat(account, "", fields={"messages": [{"role": "user", "content": parts}]}, region=Region.EU)
+    assert upstream.submits[0].json()["messages"][0]["content"] == parts
 
 
 def test_a_host_without_the_model_leads_to_the_next_and_the_price_stays(account: Account, upstream: Emulator) -> None:

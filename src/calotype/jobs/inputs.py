@@ -1,7 +1,7 @@
 """The media of a request: checked before anything is held, fetched when the job runs, in the form a provider wants."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from calotype.providers.base import MediaInputs
 
 log = structlog.get_logger(__name__)
 
+MAX_SCHEME_CHARS = 24
 MAX_FILES = 64
 """Media values in one request."""
 
@@ -45,6 +46,18 @@ def media_values(fields: dict[str, Any], media_fields: dict[str, str]) -> list[t
     return found
 
 
+def linked(messages: Any) -> Iterator[tuple[str, str]]:
+    """Yield the addresses of files inside a conversation, each with its path: upstreams open them by themselves."""
+    for n, message in enumerate(messages if isinstance(messages, list) else ()):
+        content = message.get("content") if isinstance(message, dict) else None
+        for m, part in enumerate(content if isinstance(content, list) else ()):
+            for name, held in part.items() if isinstance(part, dict) else ():
+                values = held.values() if isinstance(held, dict) else (held,) if name.endswith("_url") else ()
+                for value in values:
+                    if isinstance(value, str) and "://" in value[:MAX_SCHEME_CHARS]:
+                        yield f"messages[{n}].content[{m}].{name}", value
+
+
 class InputFiles:
     """Brings a job's media to where its provider can read them."""
 
@@ -63,6 +76,8 @@ class InputFiles:
 
         """
         for path, value, _ in media_values(fields, media_fields):
+            self._inputs.check(value, path)
+        for path, value in linked(fields.get("messages")):  # an upstream of the operator's may reach private places
             self._inputs.check(value, path)
 
     async def shelve(self, fields: dict[str, Any], media_fields: dict[str, str], org_id: str) -> dict[str, Any]:

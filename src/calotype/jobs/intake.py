@@ -121,7 +121,7 @@ class Intake:
         given, ignored = _fitting(generation.input, card, ask.known_fields)
         checked = card.check(given)
         media = {name: kind for name, kind in card.schema.media.items() if name in checked.input}
-        if media:
+        if media or "messages" in checked.input:
             self._inputs.check(checked.input, media)
         phi = where.data_class is DataClass.PHI
         if phi:

@@ -124,7 +124,7 @@ PLATFORM_QUERIES: list[tuple[str, str]] = [
     (f"/models/requests/by-endpoint?{MODEL}&sort_by=price", "sort_by"), ("/models/pricing", "endpoint_id"),
     ("/models/analytics", "endpoint_id"), ("/models/requests/by-endpoint", "endpoint_id"), ("/account/focus", "source"),
     ("/account/focus?source=guess", "source"), ("/storage/files/acl", "url"), ("/storage/files/acl?url=", "url"),
-    *((f"/account/focus?source=estimate&{name}={text}", "billing_month") for name in ("billing_month", "charge_month")
+    *((f"/account/focus?source=estimate&{name}={text}", name) for name in ("billing_month", "charge_month")
       for text in ("2026-13", "2026-00", "last", "2026-1", "1969-12", "3000-01", "%C2%B2026-1")),
 ]  # fmt: skip
 

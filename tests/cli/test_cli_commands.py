@@ -50,6 +50,12 @@ def test_wrong_usage_ends_with_2_and_refusals_with_1(cli) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_key_for_a_model_that_is_not_there_is_made_with_a_word(cli) -> None:
+    made = cli("keys", "create", "--models", "local/*,flux-dev,local/sketch", "--json")
+    assert made.returncode == 0
+    assert made.stderr.splitlines() == ["No model is called 'flux-dev' yet: calotype models list --all names them."]
+
+
 def test_money_is_taken_back_as_far_as_it_is_there(cli) -> None:
     cli("credits", "grant", "500")
     taken = json.loads(cli("credits", "take", "495", "--memo", "meant 5", "--json").stdout)

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -45,6 +46,8 @@ def create(
     scopes = (Scope.API, Scope.ADMIN) if admin else (Scope.API,)
 
     async def work(app: App) -> tuple[KeyRecord, str, str]:
+        for one in _unknown(app, allowed or ()):
+            say(f"No model is called {one!r} yet: calotype models list --all names them.")
         record, text = await app.accounts.create_key(
             org, name=name, key_class=key_class, scopes=scopes, models=allowed, spend_cap_micro=cap,
             requests_per_minute=rpm, max_in_progress=max_in_progress, expires_at_ms=expires_at_ms,
@@ -58,6 +61,15 @@ def create(
         return
     facts([("key", text), ("id", record.id), ("class", record.key_class.value), ("organisation", org_name)])
     say("Keep the key: it is not shown again.")
+
+
+def _unknown(app: App, allowed: Iterable[str]) -> list[str]:
+    """Return what is allowed and fits no model of the catalogue."""
+    names = {name for card in app.catalog.cards(everything=True) for name in (card.id, *card.aliases)}
+    return [
+        one for one in allowed
+        if one not in names and not (one.endswith("*") and any(name.startswith(one[:-1]) for name in names))
+    ]  # fmt: skip
 
 
 @keys.command("list")

@@ -99,7 +99,7 @@ def test_an_idempotency_key_leads_a_fallback_to_the_same_jobs(caller: Caller, ac
 def test_a_job_that_takes_too_long_is_stopped_and_costs_nothing(
     caller: Caller, account: Account, upstreams: dict[str, Emulator]
 ) -> None:
-    answer = caller.generate(model="recraft-v4", **SMALL, prompt=SLOW, timeout=300)
+    answer = caller.generate(model="recraft-v4", **SMALL, prompt=SLOW, timeout=3000)
     told = answer.json()["error"]
     assert (answer.status_code, told["code"], told["details"]["code"]) == (504, "MODEL_UNAVAILABLE", "timeout")
     assert jobs(account) == [("recraft-v4", "canceled", 0)]

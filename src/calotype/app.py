@@ -33,6 +33,7 @@ from calotype.docs import documents
 from calotype.events.bus import open_bus
 from calotype.http import Guard
 from calotype.jobs.aside import Aside
+from calotype.jobs.backlog import Backlog
 from calotype.jobs.callbacks import Callbacks
 from calotype.jobs.delivery import Deliverer
 from calotype.jobs.engine import Engine, table_cost
@@ -140,7 +141,7 @@ class App:
         self.deliverer = Deliverer(
             self.store, settings.media, self._guard_of, self.feed.awaited, aside=self.aside
         )  # fmt: skip
-        owed = Owed(self.clock, self.instance)
+        owed, self.backlog = Owed(self.clock, self.instance), Backlog(settings.limits)
         rows = Rows(self.db, self.clock, bus=self.bus, owed=owed, lease_s=settings.engine.lease_s, on_end=self._ended)
         self.callbacks = Callbacks(self.secrets.get("url_signing"), settings.public_url, lambda: self.base_url)
         finish = Finisher(
@@ -156,12 +157,12 @@ class App:
             caps=lambda: {name: runtime.max_in_progress for name, runtime in self.runtimes.items()},
             cancellable=self._cancellable,
         )  # fmt: skip
-        self.reconciler = Reconciler(self.db, self.clock, self.instance, owed)
+        self.reconciler = Reconciler(self.db, self.clock, self.instance, owed, self.backlog)
         views = ViewLoader(self.db, self.aside)
         intake = Intake(
             self.db, self.clock, instance=self.instance, settings=settings, catalog=self.catalog,
-            runtimes=self.runtimes, available=self.available, inputs=self.inputs, runner=self.runner,
-            payloads=self.stepper.payloads, views=views, feed=self.feed, bus=self.bus,
+            runtimes=self.runtimes, available=self.available, inputs=self.inputs, backlog=self.backlog,
+            runner=self.runner, payloads=self.stepper.payloads, views=views, feed=self.feed, bus=self.bus,
         )  # fmt: skip
         self.engine = Engine(
             self.db, self.clock, intake=intake, views=views, limits=settings.limits, store=self.store,
@@ -355,6 +356,7 @@ class App:
     def _ended(self, view: JobView, route: FrozenRoute) -> None:
         self.engine.ended(view)
         job = view.job
+        self.backlog.ended(job.org_id)
         self.metrics.ended(
             route.provider, job.operation.value, job.state.value,
             seconds=((job.finished_at_ms or 0) - job.created_at_ms) / 1000, charged_micro=job.charged_micro or 0,

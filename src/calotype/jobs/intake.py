@@ -15,6 +15,7 @@ from calotype.catalog import Card, Catalog, Route, quote
 from calotype.db import Database
 from calotype.events.bus import Bus
 from calotype.jobs.accept import Accept, Accepted
+from calotype.jobs.backlog import Backlog
 from calotype.jobs.feed import Feed, Listener
 from calotype.jobs.inputs import InputFiles
 from calotype.jobs.runner import Runner
@@ -84,6 +85,7 @@ class Intake:
         runtimes: dict[str, Runtime],
         available: Container[str],
         inputs: InputFiles,
+        backlog: Backlog,
         runner: Runner,
         payloads: dict[JobId, dict[str, Any]],
         views: ViewLoader,
@@ -98,6 +100,7 @@ class Intake:
         self._runtimes = runtimes
         self._available = available
         self._inputs = inputs
+        self._backlog = backlog
         self._runner = runner
         self._payloads = payloads
         self._views = views
@@ -128,6 +131,7 @@ class Intake:
             self._check_phi(ask, media)
         price = quote(card, where.routes[0], checked.input, self._catalog.pricing)
         _check_tags(context)
+        self._backlog.check(ask.org.id)
         metered = ask.key.key_class is KeyClass.PAID
         job_plan = JobPlan(
             routes=tuple(_frozen(route) for route in where.routes),
@@ -163,6 +167,7 @@ class Intake:
             tags=context.tags or None,
         )  # fmt: skip
         committed = asyncio.ensure_future(self._db.submit(accept))
+        self._backlog.began(ask.org.id)
         if phi:
             self._payloads[job_id] = fields
         try:
@@ -171,10 +176,10 @@ class Intake:
             committed.add_done_callback(lambda future: self._begin_unasked(future, accept, fields))
             raise
         except BaseException:
-            self._payloads.pop(job_id, None)
+            self._drop(accept)
             raise
         if answer.joined:
-            self._payloads.pop(job_id, None)
+            self._drop(accept)
             view = await self._views.load(answer.job_id)
             if view is None:
                 raise Problem(Code.JOB_NOT_FOUND, "The job of this request is gone.")
@@ -200,7 +205,12 @@ class Intake:
         if not committed.cancelled() and committed.exception() is None and not committed.result().joined:
             self._begin(accept, fields)
         else:
-            self._payloads.pop(accept.job_id, None)
+            self._drop(accept)
+
+    def _drop(self, accept: Accept) -> None:
+        """Forget a request that made no job."""
+        self._payloads.pop(accept.job_id, None)
+        self._backlog.ended(accept.org_id)
 
     def _has_room(self, provider: str) -> bool:
         runtime = self._runtimes.get(provider)

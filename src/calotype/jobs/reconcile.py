@@ -15,6 +15,7 @@ from calotype.jobs.answers import (
     Answered,
     MarkAnswered,
 )
+from calotype.jobs.backlog import Backlog, count_open
 from calotype.jobs.owed import Owed, Revoke, lost_alone, lost_here, lost_silent
 from calotype.jobs.runner import beat, gone_here
 from calotype.kernel.clock import Clock
@@ -44,11 +45,12 @@ _POSTED = ManySql(
 class Reconciler:
     """The background duties of one process."""
 
-    def __init__(self, db: Database, clock: Clock, instance: InstanceId, owed: Owed) -> None:
+    def __init__(self, db: Database, clock: Clock, instance: InstanceId, owed: Owed, backlog: Backlog) -> None:
         self._db = db
         self._clock = clock
         self._instance = instance
         self._owed = owed
+        self._backlog = backlog
         self._answers: list[Answered] = []
         self._flushing: asyncio.Event = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -64,6 +66,7 @@ class Reconciler:
         elif gone := await self._db.read(lambda tx: gone_here(tx, self._instance)):
             await self._db.write(lambda tx: tx.execute(BREAK_THESE, {"now_ms": now_ms, "gone": gone}))
             await self._revoke(lambda tx: lost_here(tx, self._instance, gone, now_ms))
+        await self._count()
         self._tasks = [asyncio.create_task(self._flush_forever()), asyncio.create_task(self._beat_forever())]
 
     async def stop(self) -> None:
@@ -134,6 +137,11 @@ class Reconciler:
         if self._db.store is Store.POSTGRES:  # on SQLite there is no other process to outlive
             alive_ms = now_ms - DEAD_AFTER_MS
             await self._revoke(lambda tx: lost_silent(tx, self._instance, alive_ms, now_ms))
+        await self._count()
+
+    async def _count(self) -> None:
+        self._backlog.counting()
+        self._backlog.counted(await self._db.read(count_open))
 
     async def _revoke(self, look: Callable[[Tx], list[Revoke]]) -> None:
         while lost := await self._db.read(look):

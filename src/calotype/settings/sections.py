@@ -197,6 +197,10 @@ class LimitSettings(Section):
     """Of a key that has no rate of its own; unset is no limit."""
     test_requests_per_minute: int = Field(default=60, ge=1)
     """The same of test keys."""
+    max_open_jobs_per_org: int = Field(default=10_000, ge=1)
+    """How many jobs of an organisation may wait or run; counted every few seconds."""
+    max_open_jobs: int = Field(default=1_000_000, ge=1)
+    """How many jobs may wait or run in all."""
     max_wait_s: float = Field(default=600.0, gt=0, le=3600)
     """How long a call waits for its job, which goes on."""
     realtime_sessions_per_key: int = Field(default=16, ge=1)

@@ -3,6 +3,7 @@
 import contextlib
 import select
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -71,6 +72,39 @@ def test_a_head_that_never_ends_is_not_waited_for(
             wire.sendall(before)
             assert wire.recv(65536).startswith(b"HTTP/1.1 408 ")
             assert wire.recv(65536) == b""
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-length: 50",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ntransfer-encoding: chunked",
+        "POST /v1/files HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-length: 500\r\n"
+        "content-type: multipart/form-data; boundary=b",
+    ],
+)
+@pytest.mark.parametrize("begun", [b"", b"--b\r\n"])
+def test_a_body_that_falls_silent_is_not_waited_for(
+    head: str, begun: bytes, asked: Surface, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "BODY_S", 0.3)
+    with socket.create_connection(("127.0.0.1", asked.house.port), timeout=30) as wire:
+        piece = b"5\r\n" + begun + b"\r\n" if begun and "chunked" in head else begun
+        wire.sendall(head.format(key=asked.key).encode() + b"\r\n\r\n" + piece)
+        assert wire.recv(65536).startswith(b"HTTP/1.1 408 ")
+        assert wire.recv(65536) == b""
+
+
+def test_a_slow_body_that_goes_on_is_waited_for(asked: Surface, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "BODY_S", 3.0)
+    body = b'{"model": "nobody/knows", "messages": [{"role": "user", "content": "hi"}]}'
+    head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-length: {size}"
+    with socket.create_connection(("127.0.0.1", asked.house.port), timeout=30) as wire:
+        wire.sendall(head.format(key=asked.key, size=len(body)).encode() + b"\r\n\r\n")
+        for at in range(0, len(body), 8):
+            time.sleep(0.4)
+            wire.sendall(body[at : at + 8])
+        assert wire.recv(65536).startswith(b"HTTP/1.1 404 ")
 
 
 GARBAGE = [

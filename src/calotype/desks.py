@@ -40,7 +40,7 @@ def fal_desk(app: "App", keys: HookKeys, media: MediaEndpoint) -> FalDesk:
         door=app.door, engine=app.engine, catalog=app.catalog, positions=Positions(app.db, app.clock), bus=app.bus,
         clock=app.clock, signer=app.signer, store=app.store, uploads=app.uploads, media=media,
         office=Office(app.db, app.accounts, app.ledger, app.acls, app.available, ranges),
-        tickets=Tickets(app.secrets.get("fal_tickets"), app.clock), jwks=keys.jwks(),
+        tickets=Tickets(app.secrets.get("fal_tickets"), app.clock), jwks=keys.jwks,
         bounds=Bounds(settings.media.url_lifetime_s, settings.media.retention_s, settings.limits.max_wait_s),
         public_url=settings.public_url,
     )  # fmt: skip

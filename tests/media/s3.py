@@ -16,7 +16,7 @@ from typing import Any
 
 import aiohttp
 
-from calotype.media.backends import open_backend
+from calotype.media.buckets import open_backend
 from calotype.media.remote import RemoteStore
 from calotype.settings import StorageSettings
 from crash.house import until

@@ -181,7 +181,7 @@ CRASH = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from calotype.kernel import points
-from calotype.media.backends import open_backend
+from calotype.media.buckets import open_backend
 from calotype.media.remote import RemoteStore
 from calotype.settings import StorageSettings
 

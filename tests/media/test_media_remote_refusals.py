@@ -18,7 +18,7 @@ from calotype.cli.doctor import _storage
 from calotype.kernel.errors import Code
 from calotype.kernel.outcome import Output
 from calotype.media.artifacts import KeepError, keep, keep_body
-from calotype.media.backends import open_backend
+from calotype.media.buckets import open_backend
 from calotype.media.refusals import CLOCK, explained
 from calotype.media.remote import RemoteStore
 from calotype.media.store import StoreError, StoreFull

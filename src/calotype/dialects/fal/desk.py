@@ -86,7 +86,7 @@ class Desk:
         media: ASGIApp,
         office: Office,
         tickets: Tickets,
-        jwks: dict[str, Any],
+        jwks: Callable[[], dict[str, Any]],
         bounds: Bounds,
         public_url: str | None,
     ) -> None:

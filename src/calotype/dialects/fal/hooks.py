@@ -4,17 +4,19 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from calotype.dialects.fal.desk import UrlOf
 from calotype.dialects.fal.errors import failure_of, media_of, refused
 from calotype.dialects.fal.outputs import body_of, file_of, forgotten
 from calotype.jobs.types import JobView
 from calotype.kernel.job import JobState
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 JWKS = "/.well-known/jwks.json"
 _encode = msgspec.json.Encoder().encode
@@ -24,9 +26,17 @@ class HookKeys:
     """The keys that sign webhooks, one for each of the server's secrets; the first signs, all of them are published."""
 
     def __init__(self, server_secrets: Sequence[bytes]) -> None:
-        self._keys = tuple(
+        self._secrets = tuple(server_secrets)
+
+    @cached_property
+    def _keys(self) -> "tuple[Ed25519PrivateKey, ...]":
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415  (15 ms, 5 MiB: when used)
+            Ed25519PrivateKey,
+        )
+
+        return tuple(
             Ed25519PrivateKey.from_private_bytes(hmac.digest(secret, b"calotype.fal.webhook", "sha256"))
-            for secret in server_secrets
+            for secret in self._secrets
         )
 
     def jwks(self) -> dict[str, Any]:
@@ -71,7 +81,7 @@ def announcement(view: JobView, url_of: UrlOf) -> dict[str, Any]:
     return told | {"status": "ERROR", "error": f"Invalid status code: {found.status}", "payload": found.body}
 
 
-def _public(key: Ed25519PrivateKey) -> dict[str, str]:
-    raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+def _public(key: "Ed25519PrivateKey") -> dict[str, str]:
+    raw = key.public_key().public_bytes_raw()
     x = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
     return {"kty": "OKP", "crv": "Ed25519", "kid": hashlib.sha256(raw).hexdigest()[:16], "x": x}

@@ -134,7 +134,7 @@ async def read_file(desk: Desk, x: FalExchange) -> None:
 
 async def public_keys(desk: Desk, x: FalExchange) -> None:
     """Answer the keys by which receivers of webhooks know that they are ours (§10)."""
-    await tell(x, 200, desk.jwks, [(b"cache-control", b"public, max-age=3600")])
+    await tell(x, 200, desk.jwks(), [(b"cache-control", b"public, max-age=3600")])
 
 
 async def body_of(x: FalExchange, most: int) -> AsyncIterator[bytes]:

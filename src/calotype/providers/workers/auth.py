@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pybase64
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from calotype.providers.workers.types import Worker
 
@@ -39,6 +37,8 @@ class Keyring:
 
     def seal(self, worker_id: str, secret: str) -> str:
         """Return the secret as text that only this server can read, and only for this worker."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415  (5 MiB: when used)
+
         nonce = os.urandom(NONCE_BYTES)
         sealed = AESGCM(self._keys[0]).encrypt(nonce, secret.encode(), worker_id.encode())
         return pybase64.b64encode(nonce + sealed).decode()
@@ -81,6 +81,9 @@ class Keyring:
             raw = pybase64.b64decode(text, validate=True)
         except ValueError:
             return None
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415  (5 MiB: when used)
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+
         for key in self._keys:
             try:
                 return AESGCM(key).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], worker_id.encode()).decode()

@@ -97,7 +97,7 @@ async def test_doctor_says_what_is_wrong_in_a_sentence(storage, tmp_path, status
     assert not ok
     with pytest.raises(StoreError, match=words):
         raise StoreError(found)
-    assert found.startswith("s3://bucket/prefix: ")
+    assert found.startswith("s3://bucket/prefix at http://")
     assert "AKIA1" not in found
 
 

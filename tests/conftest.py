@@ -5,6 +5,7 @@ import atexit
 import contextlib
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +22,12 @@ _RUNTIME = Path(tempfile.mkdtemp(prefix="calotype-run-"))
 (_RUNTIME / "python_PostgresServer").mkdir()
 os.environ["XDG_RUNTIME_DIR"] = str(_RUNTIME)
 atexit.register(shutil.rmtree, _RUNTIME, ignore_errors=True)
+
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in the background of a shell: what tests start would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

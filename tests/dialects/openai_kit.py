@@ -121,7 +121,7 @@ CARDS = "".join(
             'input = "hi"',
             route(f'cost = {{ unit = "character", micro = {CHARACTER_MICRO}, per = 1 }}'),
         ),
-        card(
+        *_twice(
             "test/ear", "transcription", "text", "audio_url",
             _AUDIO + _SHAPES + '\ntimestamp_granularities = { type = "array",'
             ' items = { type = "string", enum = ["segment", "word"] } }',

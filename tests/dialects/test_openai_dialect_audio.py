@@ -1,14 +1,18 @@
 """Speech and transcriptions in OpenAI's words: every format, subtitles, what is refused and what it costs."""
 
 import base64
+import contextlib
 import io
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import av
 import pytest
 from openai_kit import CHARACTER_MICRO, SECOND_MICRO, SPOKEN, Kit, recording, refused
+
+from calotype.sandbox import media
 
 TYPES = {
     "mp3": "audio/mpeg", "opus": "audio/ogg", "aac": "audio/aac", "flac": "audio/flac", "wav": "audio/wav",
@@ -218,7 +222,50 @@ def test_a_known_field_without_effect_is_a_warning(kit: Kit) -> None:
     assert json.loads(answer.headers["x-calotype-warnings"]) == answer.json()["warnings"]
 
 
-def test_a_recording_of_a_phi_request_is_not_even_read(kit: Kit) -> None:
+def held_in_memory() -> list[Path]:
+    links = []
+    for name in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            links.append(name.readlink())
+    return [link for link in links if "memfd:input" in str(link)]
+
+
+def test_a_recording_of_a_phi_request_is_written_down_and_lies_nowhere(kit: Kit) -> None:
     kit.http.headers["x-phi"] = "true"
-    refused(hear(kit), 403, "phi_blocked", "X-PHI")
+    spoken = media.wav(60.0, "a dictation") + bytes(200_000)
+    assert len(spoken) > 1 << 20, "more than forms keep in memory otherwise"
+    file = {"file": ("a.wav", spoken)}
+    answer = kit.http.post("/audio/transcriptions", files=file, data={"model": "test/ear-clinic"})
+    assert (answer.status_code, answer.json()["text"]) == (200, SPOKEN), answer.text
+    assert answer.headers["x-phi-tier"] == "phi" and kit.money[0] >= 60 * SECOND_MICRO and kit.money[1] == 0
+    uri = "data:audio/wav;base64," + base64.b64encode(spoken).decode()
+    json_answer = kit.http.post("/audio/transcriptions", json={"model": "test/ear-clinic", "file": uri})
+    assert json_answer.json()["text"] == SPOKEN
+    piece = spoken[500_000:500_064]
+    folder = kit.house.app.settings.data_dir.parent
+    assert [path for path in folder.rglob("*") if path.is_file() and piece in path.read_bytes()] == []
+    kept = "SELECT result, input FROM job WHERE org_id = :org"
+    assert not any(SPOKEN in str(row) or "data:" in str(row) for row in kit.house.rows(kept, org=kit.account.org.id))
+    assert kit.house.rows("SELECT id FROM upload WHERE org_id = :org", org=kit.account.org.id) == []
+    assert held_in_memory() == []
+
+
+def test_a_phi_recording_comes_inside_the_request_and_goes_only_where_it_may(kit: Kit) -> None:
+    file, purpose = {"file": ("a.wav", recording())}, {"purpose": "user_data"}
+    known = kit.http.post("/files", files=file, data=purpose).json()["id"]
+    kit.http.headers["x-phi"] = "true"
+    assert kit.http.post("/files", files=file, data=purpose).status_code == 403, "nothing of PHI becomes a file"
+    for place in ("https://example.com/a.wav", known):
+        body = {"model": "test/ear-clinic", "file": place}
+        refused(kit.http.post("/audio/transcriptions", json=body), 403, "phi_blocked", "file")
+    refused(hear(kit), 403, "phi_blocked", "model")
+    assert kit.upstream.submits == [] and held_in_memory() == []
+    kit.account.untouched()
+
+
+def test_a_phi_recording_is_bounded_as_it_lies_in_memory(kit: Kit) -> None:
+    kit.http.headers["x-phi"] = "true"
+    file = {"file": ("a.wav", bytes(35 << 20))}
+    answer = kit.http.post("/audio/transcriptions", files=file, data={"model": "test/ear-clinic"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "payload_too_large")
     kit.account.untouched()

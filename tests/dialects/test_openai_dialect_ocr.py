@@ -27,6 +27,7 @@ def mistral() -> Iterator[Mistral]:
 @pytest.fixture(scope="module")
 def ocr_house(mistral: Mistral, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     settings = {"api_key": "mistral-key", "base_url": mistral.environment()["MISTRAL_API_BASE"]}
+    settings["phi"] = {"reference": "DPA-7", "expires": "2999-01-01"}
     with running(tmp_path_factory.mktemp("house"), providers={"mistral": settings}, margin_bps=1000) as one:
         yield one
 
@@ -89,10 +90,20 @@ def test_bad_input_is_named_and_costs_nothing(reader: Account, body: dict[str, A
     assert (reader.spent_micro, reader.held_micro) == (0, 0)
 
 
-def test_documents_of_phi_requests_are_refused(reader: Account) -> None:
-    answer = read(reader, {"model": "mistral-ocr", "document": PDF}, **{"X-PHI": "true"})
-    assert answer.status_code == 403
-    assert answer.json()["error"]["code"] == "phi_blocked"
+def test_a_document_of_a_phi_request_is_read_and_lies_nowhere(reader: Account) -> None:
+    answer = read(reader, {"model": "mistral-ocr", "document": PDF, "pages": [0]}, **{"X-PHI": "true"})
+    assert answer.status_code == 200, answer.text
+    (page,) = answer.json()["pages"]
+    assert page["markdown"] and answer.headers["x-phi-tier"] == "phi"
+    assert (reader.spent_micro, reader.held_micro) == (PAGE_MICRO, 0)
+    (row,) = reader.house.rows("SELECT input, result FROM job WHERE org_id = :org", org=reader.org.id)
+    assert row[0] is None and "markdown" not in row[1]
+
+
+def test_a_document_of_a_phi_request_comes_inside_it(reader: Account) -> None:
+    answer = read(reader, {"model": "mistral-ocr", "document": "https://example.com/report.pdf"}, **{"X-PHI": "true"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (403, "phi_blocked", "document")
     reader.untouched()
 
 

@@ -1,10 +1,11 @@
 """Forms with files, as any dialect may be sent them: read up to a bound, the files spooled to disk."""
 
+import sys
 from collections.abc import AsyncIterator
 
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from calotype.dialects.door import Exchange, Message, refuse_encoded, too_large
@@ -18,8 +19,14 @@ EPILOGUE_BYTES = 1024
 """What may follow a form's last boundary."""
 
 
-async def form_of(x: Exchange, *, max_files: int, max_bytes: int) -> FormData:
-    """Read a multipart or url-encoded body of up to `max_bytes`; files are spooled to disk by the parser.
+class _InMemory(MultiPartParser):
+    """Keeps files in memory, whatever their size; the form is bounded."""
+
+    spool_max_size = sys.maxsize
+
+
+async def form_of(x: Exchange, *, max_files: int, max_bytes: int, in_memory: bool = False) -> FormData:
+    """Read a multipart or url-encoded body of up to `max_bytes`; files are spooled to disk unless `in_memory`.
 
     Raises:
         Problem: `invalid_input` for a body that is no form, `payload_too_large`, before the body is read where its
@@ -44,7 +51,13 @@ async def form_of(x: Exchange, *, max_files: int, max_bytes: int) -> FormData:
 
     request = Request(x.scope, receive)
     try:
-        form = await request.form(max_files=max_files, max_fields=MAX_FIELDS, max_part_size=CHUNK_BYTES)
+        if in_memory and last:
+            parser = _InMemory(
+                request.headers, request.stream(), max_files=max_files, max_fields=MAX_FIELDS, max_part_size=CHUNK_BYTES
+            )
+            form = await parser.parse()
+        else:
+            form = await request.form(max_files=max_files, max_fields=MAX_FIELDS, max_part_size=CHUNK_BYTES)
     except ClientDisconnect:
         raise Problem(Code.INVALID_INPUT, "The request ended before its body did.", field="body") from None
     except MultiPartException as error:

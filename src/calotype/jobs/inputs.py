@@ -1,6 +1,11 @@
-"""The media of a request: checked before anything is held, fetched when the job runs, in the form a provider wants."""
+"""The media of a request: checked before anything is held, fetched when the job runs, in the form a provider wants.
+
+Files of PHI come inside the request and stay in memory. Where a provider wants a file, it gets one that has a name in
+`/proc` and no place on any disk.
+"""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +15,11 @@ import structlog
 
 from calotype.jobs.types import JobRow
 from calotype.kernel.errors import Code, Problem
+from calotype.kernel.generation import DataClass
 from calotype.kernel.ids import JobId
 from calotype.kernel.steps import FileRef
-from calotype.media.inputs import Inputs, StoredInput, parse_data_uri
+from calotype.media.inputs import MAX_HEAD_CHARS, Inputs, StoredInput, parse_data_uri
+from calotype.media.probe import HEAD_BYTES, sniff
 from calotype.media.store import Store, StoreError
 from calotype.media.uploads import Uploads
 from calotype.providers.base import MediaInputs
@@ -22,6 +29,8 @@ log = structlog.get_logger(__name__)
 MAX_SCHEME_CHARS = 24
 MAX_FILES = 64
 """Media values in one request."""
+MAX_PHI_BYTES = 32 * 1024 * 1024
+"""What the files of a PHI request may come to, for they are held in memory."""
 
 
 def media_values(fields: dict[str, Any], media_fields: dict[str, str]) -> list[tuple[str, str, int]]:
@@ -58,6 +67,24 @@ def linked(messages: Any) -> Iterator[tuple[str, str]]:
                         yield f"messages[{n}].content[{m}].{name}", value
 
 
+def check_phi_files(fields: dict[str, Any], media_fields: dict[str, str]) -> None:
+    """Refuse files of a PHI request that lie anywhere else, and more of them than memory is given.
+
+    Raises:
+        Problem: `phi_blocked` or `payload_too_large` that names the field.
+
+    """
+    left = MAX_PHI_BYTES
+    for path, value, _ in media_values(fields, media_fields):
+        if not value.startswith("data:"):
+            sentence = "A file of a PHI request comes inside the request, in a form or as a data URI."
+            raise Problem(Code.PHI_BLOCKED, sentence, field=path)
+        left -= len(value) * 3 // 4
+        if left < -MAX_HEAD_CHARS:
+            sentence = f"The files of a PHI request come to {MAX_PHI_BYTES} bytes at most."
+            raise Problem(Code.PAYLOAD_TOO_LARGE, sentence, field=path)
+
+
 class InputFiles:
     """Brings a job's media to where its provider can read them."""
 
@@ -67,6 +94,7 @@ class InputFiles:
         self._store = store
         self._copies: dict[JobId, list[str]] = {}
         self._borrowed: dict[JobId, list[Path]] = {}
+        self._held: dict[JobId, list[int]] = {}
 
     def check(self, fields: dict[str, Any], media_fields: dict[str, str]) -> None:
         """Refuse what can be refused without I/O.
@@ -126,6 +154,14 @@ class InputFiles:
             items = value if many else [value]
             if wanted is MediaInputs.URL and all(item.startswith(("http://", "https://")) for item in items):
                 continue
+            if job.data_class is DataClass.PHI:
+                if wanted is MediaInputs.FILE:
+                    files[name] = tuple([await self._in_memory(job, name, item) for item in items])
+                    del fields[name]
+                else:
+                    texts = [await _named(item, name) for item in items]
+                    fields[name] = texts if many else texts[0]
+                continue
             taken = [await self._take(job, name, n, item) for n, item in enumerate(items)]
             if wanted is MediaInputs.FILE:
                 files[name] = tuple([await self._file(job, one) for one in taken])
@@ -137,6 +173,8 @@ class InputFiles:
 
     async def release(self, job: JobRow) -> None:
         """Remove the copies that were fetched for this job; uploads and our own media stay."""
+        for descriptor in self._held.pop(job.id, ()):
+            os.close(descriptor)
         for path in self._borrowed.pop(job.id, ()):
             await self._store.give_back(path)
         if keys := self._copies.pop(job.id, None):
@@ -157,14 +195,39 @@ class InputFiles:
         self._borrowed.setdefault(job.id, []).append(path)
         return FileRef(path, stored.content_type, path.name)
 
+    async def _in_memory(self, job: JobRow, name: str, value: str) -> FileRef:
+        """Return a file that lies in memory; it can be opened by its name until the job lets go of it."""
+        body = await _bytes_of(value, name)
+        descriptor = os.memfd_create("input", os.MFD_CLOEXEC)
+        self._held.setdefault(job.id, []).append(descriptor)
+        await asyncio.to_thread(_write, descriptor, body)
+        kind = sniff(body[:HEAD_BYTES])
+        return FileRef(Path(f"/proc/{os.getpid()}/fd/{descriptor}"), kind, f"input.{kind.rpartition('/')[2]}")
+
     async def _data_uri(self, stored: StoredInput) -> str:
         body = await self._store.open(stored.key)
         return f"data:{stored.content_type};base64,{pybase64.b64encode(body).decode()}"
 
 
 async def _decoded(value: str, field: str) -> AsyncIterator[bytes]:
+    yield await _bytes_of(value, field)
+
+
+async def _bytes_of(value: str, field: str) -> bytes:
     uri = parse_data_uri(value, max_bytes=len(value), field=field)
     try:
-        yield await asyncio.to_thread(uri.decode)
+        return await asyncio.to_thread(uri.decode)
     except ValueError:
         raise Problem(Code.INVALID_INPUT, "The input is not valid Base64.", field=field) from None
+
+
+async def _named(value: str, field: str) -> str:
+    """Return a data URI that says what its bytes are."""
+    body = await _bytes_of(value, field)
+    return f"data:{sniff(body[:HEAD_BYTES])};base64,{pybase64.b64encode(body).decode()}"
+
+
+def _write(descriptor: int, body: bytes) -> None:
+    view = memoryview(body)
+    while view:
+        view = view[os.write(descriptor, view) :]

@@ -17,7 +17,7 @@ from calotype.events.bus import Bus
 from calotype.jobs.accept import Accept, Accepted
 from calotype.jobs.backlog import Backlog
 from calotype.jobs.feed import Feed, Listener
-from calotype.jobs.inputs import InputFiles
+from calotype.jobs.inputs import InputFiles, check_phi_files
 from calotype.jobs.runner import Runner
 from calotype.jobs.types import FrozenRoute, JobPlan, JobRow, JobView
 from calotype.jobs.views import ViewLoader
@@ -33,6 +33,8 @@ from calotype.settings import Settings
 ROUNDS_AT_ONCE = 2
 ROUNDS_QUEUED = 5
 """A caller who waits is told soon that nobody takes the job; a queued job has the patience of about half a minute."""
+READERS = (Operation.TRANSCRIPTION, Operation.OCR)
+"""What takes files of PHI requests: their results are words alone."""
 MAX_TAGS = 20
 MAX_TAG_CHARS = 200
 
@@ -128,7 +130,7 @@ class Intake:
             self._inputs.check(checked.input, media)
         phi = where.data_class is DataClass.PHI
         if phi:
-            self._check_phi(ask, media)
+            self._check_phi(ask, checked.input, media)
         price = quote(card, where.routes[0], checked.input, self._catalog.pricing)
         _check_tags(context)
         self._backlog.check(ask.org.id)
@@ -218,15 +220,16 @@ class Intake:
             return False
         return self._runner.has_room(provider, runtime.max_in_progress)
 
-    def _check_phi(self, ask: Ask, media: dict[str, str]) -> None:
+    def _check_phi(self, ask: Ask, fields: dict[str, Any], media: dict[str, str]) -> None:
         if not ask.at_once or not ask.wants.get("inline"):
             raise Problem(
                 Code.PHI_BLOCKED,
                 "PHI results are only answered directly and never stored: ask for response_format b64_json.",
                 field="response_format",
             )
-        if media:
+        if media and ask.operation not in READERS:
             raise Problem(Code.PHI_BLOCKED, "Files are not accepted with PHI requests.", field=next(iter(media)))
+        check_phi_files(fields, media)
         if ask.context.webhook is not None:
             raise Problem(Code.PHI_BLOCKED, "Webhooks are not sent for PHI requests.", field="webhook_url")
 

@@ -1,15 +1,19 @@
 """Bodies as OpenAI's clients send them: JSON, or a form whose files become uploads (`wire/providers.md §7.1`)."""
 
+import hashlib
 import re
 from typing import Any
 
 import msgspec
+import pybase64
 from starlette.datastructures import UploadFile
 
-from calotype.dialects.door import Exchange, json_object, refuse_phi_files
+from calotype.dialects.door import Exchange, data_class_of, json_object, refuse_phi_files
 from calotype.dialects.multipart import FORM_BYTES, chunks_of, form_of
 from calotype.dialects.openai.desk import Desk
+from calotype.jobs.inputs import MAX_PHI_BYTES
 from calotype.kernel.errors import Code, Problem
+from calotype.kernel.generation import DataClass
 from calotype.media.uploads import INPUT
 
 MAX_FILES = 17
@@ -44,27 +48,35 @@ async def json_body(desk: Desk, x: Exchange) -> tuple[bytes, dict[str, Any]]:
     return raw, json_object(raw)
 
 
-async def any_body(desk: Desk, x: Exchange, org_id: str) -> tuple[bytes, dict[str, Any]]:
+async def any_body(desk: Desk, x: Exchange, org_id: str, *, phi_files: bool = False) -> tuple[bytes, dict[str, Any]]:
     """Read a body that may be a form or JSON.
 
     A file becomes an upload whose id stands for it in the fields; its digest stands for it in what is returned first,
     by which a request is known when it comes again. `name[]`, and a name that comes twice, is a list; `a[b]` a part
-    of an object.
+    of an object. Where `phi_files` are taken, those of a PHI request never become uploads: they stay in memory, as data
+    URIs.
 
     Raises:
-        Problem: `invalid_input`, `payload_too_large`, `phi_blocked` for files of a PHI request.
+        Problem: `invalid_input`, `payload_too_large`, `phi_blocked` for files of a PHI request elsewhere.
 
     """
     if not is_form(x):
         raw = await desk.door.body(x)
         return raw, json_object(raw)
-    refuse_phi_files(x)
-    form = await form_of(x, max_files=MAX_FILES, max_bytes=desk.uploads.max_bytes + FORM_BYTES)
+    phi = phi_files and data_class_of(x) is DataClass.PHI
+    if not phi:
+        refuse_phi_files(x)
+    most = MAX_PHI_BYTES if phi else desk.uploads.max_bytes
+    form = await form_of(x, max_files=MAX_FILES, max_bytes=most + FORM_BYTES, in_memory=phi)
     given: dict[str, Any] = {}
     marks: list[tuple[str, str]] = []
     try:
         for name, value in form.multi_items():
-            if isinstance(value, UploadFile):
+            if isinstance(value, UploadFile) and phi:
+                held = await value.read()
+                _put(given, name, f"data:application/octet-stream;base64,{pybase64.b64encode(held).decode()}")
+                marks.append((name, hashlib.sha256(held).hexdigest()))
+            elif isinstance(value, UploadFile):
                 upload = await desk.uploads.create(
                     chunks_of(value), org_id=org_id, filename=value.filename or "input", purpose=INPUT
                 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from calotype.dialects.door import Exchange, refuse_phi_files
+from calotype.dialects.door import Exchange
 from calotype.dialects.openai.answers import job_headers, kept_once
 from calotype.dialects.openai.desk import Desk
 from calotype.dialects.openai.forms import json_body
@@ -41,14 +41,13 @@ class OcrRequest(Options, kw_only=True):
 async def read_document(desk: Desk, x: Exchange) -> None:
     """Read a document."""
     caller = await desk.door.enter(x)
-    refuse_phi_files(x)
     raw, body = await json_body(desk, x)
     options, fields = split(body, Options, FIELDS)
     if "document" in fields:
         fields["document"] = address_of(fields["document"])
     if isinstance(pages := fields.get("pages"), str):
         fields["pages"] = numbers_of(pages)
-    ask = desk.ask(x, caller, raw, options, Operation.OCR, fields, FIELDS, wants={})
+    ask = desk.ask(x, caller, raw, options, Operation.OCR, fields, FIELDS, wants={"inline": True})
     await answer_job(desk, x, ask, partial(_tell, x))
 
 

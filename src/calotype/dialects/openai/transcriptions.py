@@ -46,7 +46,7 @@ class TranscriptionRequest(TranscriptionOptions, kw_only=True):
 async def create_transcription(desk: Desk, x: Exchange) -> None:
     """Write down what is said in a recording."""
     caller = await desk.door.enter(x)
-    raw, body = await any_body(desk, x, caller.org.id)
+    raw, body = await any_body(desk, x, caller.org.id, phi_files=True)
     options, fields = split(body, TranscriptionOptions, FIELDS | {"file"})
     if (file := fields.pop("file", None)) is not None:
         fields["audio_url"] = file

@@ -6,6 +6,7 @@ import base64
 import pytest
 from msgspec.structs import replace
 
+from calotype.db import Sql
 from calotype.jobs.owed import Revoke, lost_alone
 from calotype.kernel.errors import Code
 from calotype.kernel.generation import Generation, Operation
@@ -132,6 +133,18 @@ async def test_two_servers_that_find_the_same_debt_give_it_back_once(url, tmp_pa
         await h.app.reconciler.tick()
         assert await h.state(ticket.job.id) == "failed"
         await h.check()
+
+
+async def test_a_row_that_breaks_a_rule_stops_neither_the_start_nor_the_rows_beside_it(url, tmp_path) -> None:
+    async with at_home(url, tmp_path, provider(), phi=("a",)) as h:
+        good = await made(h)
+        bad = await h.send("another")
+        assert (await h.ended(bad)).state.value == "succeeded"
+        wrong = Sql("UPDATE job SET owed_by = 'gone', charged_micro = 7 WHERE id = :id")
+        await h.app.db.write(lambda tx: tx.execute(wrong, {"id": bad}))
+    async with at_home(url, tmp_path, provider(), phi=("a",)) as h:
+        assert await h.state(good.job.id) == "failed"
+        assert await h.state(bad) == "succeeded"
 
 
 async def test_a_debt_of_somebody_else_is_not_touched(url, tmp_path) -> None:

@@ -144,9 +144,20 @@ class Reconciler:
         self._backlog.counted(await self._db.read(count_open))
 
     async def _revoke(self, look: Callable[[Tx], list[Revoke]]) -> None:
-        while lost := await self._db.read(look):
-            for one in lost:
-                if await self._db.submit(one):
+        """Give back what is found, until nothing more comes of it; a row that breaks a rule must not stop a start."""
+        revoked = True
+        while revoked:
+            revoked = False
+            for one in await self._db.read(look):
+                try:
+                    done = await self._db.submit(one)
+                except Problem:
+                    raise
+                except Exception:
+                    log.exception("revoke_broke", job_id=one.job_id)
+                    continue
+                if done:
+                    revoked = True
                     log.warning("answer_lost_with_its_server", job_id=one.job_id, instance=one.owed_by)
 
 

@@ -1,11 +1,12 @@
 import asyncio
+import contextlib
 import gzip
 
 import pytest
 from aiohttp import web
 from loopback import Names, raw_server, read_request, reset, web_server
 
-from calotype.http import Blocked, Guard, Upstream
+from calotype.http import Blocked, Guard, Upstream, wire
 from calotype.kernel.steps import AnswerTooLarge, FileRef, HttpRequest, MaybeSent, NotSent, Part
 
 SECRET = "sk-very-secret"
@@ -157,6 +158,27 @@ async def test_a_long_body_is_put_together_from_its_pieces_and_the_connection_is
         for _ in range(2):
             assert (await upstream.perform(HttpRequest("GET", url))).body == body
     assert len(served) == 1
+
+
+async def test_what_costs_money_goes_over_a_connection_that_was_just_used_or_a_new_one(upstream, monkeypatch):
+    served = []
+
+    async def talk(reader, writer):
+        served.append(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while await read_request(reader):
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async with raw_server(talk) as url:
+        paid = HttpRequest("POST", url, body=b"{}", commits=True)
+        for _ in range(3):
+            assert (await upstream.perform(paid)).body == b"ok"
+        assert len(served) == 1
+        monkeypatch.setattr(wire, "FRESH_S", 0.0)
+        assert (await upstream.perform(HttpRequest("GET", url))).body == b"ok"
+        assert len(served) == 1, "what may be sent again takes any"
+        assert (await upstream.perform(paid)).body == b"ok"
+        assert len(served) == 2
 
 
 async def test_bytes_that_follow_a_body_are_no_part_of_it_and_end_the_connection(upstream):

@@ -16,6 +16,7 @@ from calotype.jobs.inputs import InputFiles
 from calotype.kernel import points
 from calotype.kernel.clock import ManualClock, SystemClock
 from calotype.kernel.errors import Code, Problem
+from calotype.kernel.generation import DataClass
 from calotype.media.artifacts import keep_body
 from calotype.media.inputs import Inputs
 from calotype.media.remote import PART_BYTES, RemoteStore
@@ -113,7 +114,9 @@ async def test_files_lent_for_a_job_are_given_back_even_when_one_of_them_cannot_
     uploads = Uploads(db, files, max_bytes=1 << 20, retention_s=3600)
     inputs = Inputs(files, guard, uploads, Signer([b"s" * 32]), max_bytes=1 << 20)
     given = InputFiles(inputs, uploads, files)
-    job: Any = SimpleNamespace(id="j", org_id="o", plan=SimpleNamespace(media_fields=("images",)))
+    job: Any = SimpleNamespace(
+        id="j", org_id="o", data_class=DataClass.GENERAL, plan=SimpleNamespace(media_fields=("images",))
+    )
 
     async def chunks() -> AsyncIterator[bytes]:
         yield PICTURE

@@ -19,7 +19,7 @@ from yarl import URL
 from calotype.http.guard import Guard
 from calotype.http.sinks import FileSink, MemorySink, Sink
 from calotype.http.sockets import PING_S, Line, Lines, staying
-from calotype.http.wire import ConnectFailedError, Wire
+from calotype.http.wire import FRESH_S, ConnectFailedError, Wire
 from calotype.kernel.steps import AnswerTooLarge, FileRef, HttpRequest, HttpResponse, MaybeSent, NotSent, Part
 
 LARGE_BODY_BYTES = 1 << 20
@@ -215,7 +215,7 @@ class Upstream:
     def _open(self) -> aiohttp.ClientSession:
         resolver = None if self._guard is None else self._guard.resolver
         connector = _Connector(
-            limit=self._pool_size, keepalive_timeout=self._keepalive_s, ssl=self._ssl, resolver=resolver
+            limit=self._pool_size, keepalive_timeout=min(FRESH_S, self._keepalive_s), ssl=self._ssl, resolver=resolver
         )
         self._session = aiohttp.ClientSession(
             connector=connector,

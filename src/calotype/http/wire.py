@@ -19,6 +19,9 @@ from calotype.kernel.steps import HttpRequest, HttpResponse
 
 TRY_S = 2.0
 """How long one of several addresses is waited for before the next is tried."""
+FRESH_S = 3.0
+"""What costs money goes over a connection that was idle for less: servers close theirs after five seconds or more, and
+a request that meets the closing is lost without a word whether it was taken."""
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -202,7 +205,7 @@ class Wire:
 
     async def _connect(self, key: str, address: _Address, request: HttpRequest) -> tuple[Connection, bool]:
         idle = self._idle.get(key) or []
-        oldest = time.monotonic() - self._keepalive_s
+        oldest = time.monotonic() - (min(FRESH_S, self._keepalive_s) if request.commits else self._keepalive_s)
         while idle:
             connection = idle.pop()
             if connection.reusable and connection.idle_since > oldest:

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from calotype.accounts import Accounts
 from calotype.accounts.types import KeyRecord, Organisation
+from calotype.dialects.header_values import choice, tags_of, text
 from calotype.dialects.json_values import bounded
 from calotype.http import Guard
 from calotype.kernel.errors import Code, Problem
@@ -24,7 +25,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 RawHeaders = dict[bytes, bytes]
 
-MAX_HEADER_CHARS = 4096
 MOST_PARAMETERS = 1000
 _decode = msgspec.json.Decoder().decode
 
@@ -178,9 +178,9 @@ class Door:
         data_class = data_class_of(x)
         if (raw := get(b"x-region")) is not None:
             _agreeing("X-Region", x)
-            region, explicit = _choice("X-Region", raw, _REGIONS), True
+            region, explicit = choice("X-Region", raw, _REGIONS), True
         if (raw := get(b"x-model-tier")) is not None:
-            tier = _choice("X-Model-Tier", raw, _TIERS)
+            tier = choice("X-Model-Tier", raw, _TIERS)
         idempotency_key = None
         if (raw := get(b"idempotency-key")) is not None:
             if not 1 <= len(raw.strip()) <= 255:
@@ -203,8 +203,8 @@ class Door:
             fingerprint=self._fingerprint(caller.key.id, x.scope, body),
             retry=retry,
             webhook=webhook,
-            customer=_text(get(b"x-calotype-customer")),
-            tags=_tags(get(b"x-calotype-tags")),
+            customer=text(get(b"x-calotype-customer")),
+            tags=tags_of(get(b"x-calotype-tags")),
             request_id=x.scope.get("calotype.request_id", ""),
         )
 
@@ -276,7 +276,7 @@ def data_class_of(x: Exchange) -> DataClass:
     if raw is None:
         return DataClass.GENERAL
     _agreeing("X-PHI", x)
-    found: DataClass = _choice("X-PHI", raw, {"true": DataClass.PHI, "false": DataClass.GENERAL})
+    found: DataClass = choice("X-PHI", raw, {"true": DataClass.PHI, "false": DataClass.GENERAL})
     return found
 
 
@@ -367,42 +367,8 @@ def _agreeing(name: str, x: Exchange) -> None:
         raise Problem(Code.INVALID_INPUT, f"{name} was sent more than once; send one value.", field=name)
 
 
-def _choice(name: str, raw: bytes, known: dict[str, Any]) -> Any:
-    value = raw.decode("latin-1").strip()
-    found = known.get(value) or known.get(value.lower()) or known.get(value.upper())
-    if found is None:
-        raise Problem(Code.INVALID_INPUT, f"{name} must be one of {', '.join(known)}.", field=name)
-    return found
-
-
 _REGIONS = {region.value: region for region in Region}
 _TIERS = {tier.value: tier for tier in Tier}
-
-
-def _text(raw: bytes | None) -> str | None:
-    return raw.decode("latin-1").strip()[:MAX_HEADER_CHARS] if raw else None
-
-
-def _tags(raw: bytes | None) -> dict[str, str]:
-    """Read `k=v,k=v`; what is not of that form is refused.
-
-    Raises:
-        Problem: `invalid_input` naming the header.
-
-    """
-    if not raw:
-        return {}
-    tags: dict[str, str] = {}
-    for part in raw.decode("latin-1")[:MAX_HEADER_CHARS].split(","):
-        name, equals, value = part.strip().partition("=")
-        if not equals or not name.strip():
-            raise Problem(
-                Code.INVALID_INPUT,
-                "X-Calotype-Tags is a list such as team=radiology,project=42.",
-                field="X-Calotype-Tags",
-            )
-        tags[name.strip()] = value.strip()
-    return tags
 
 
 def too_large(most: int) -> Problem:

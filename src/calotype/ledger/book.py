@@ -10,56 +10,24 @@ The rules, asserted where money moves:
 from collections.abc import Iterable
 from typing import Any, Self
 
-from calotype.db.sql import ManySql, Sql
 from calotype.db.tx import Tx
 from calotype.kernel.errors import Code, Problem
 from calotype.kernel.ids import AccountId, OrgId, uuid7
 from calotype.kernel.money import MAX_MICRO, usd
+from calotype.ledger.statements import (
+    INSERT_ENTRY,
+    INSERT_HOLD,
+    INSERT_JOURNAL,
+    LOCK_ACCOUNTS,
+    LOCK_BUDGETS,
+    MOVE_ACCOUNT,
+    MOVE_BUDGET,
+    OPEN_ACCOUNT,
+    OPEN_BUDGET,
+    SELECT_HOLDS,
+    SETTLE_HOLD,
+)
 from calotype.ledger.types import REVENUE, Balance, HoldState, JournalKind, Settled, budget_lock, customer
-
-_LOCK_ACCOUNTS = Sql(
-    "SELECT id, posted_micro, held_micro, credit_limit_micro, version FROM account"
-    " WHERE id {in:ids} ORDER BY id {for_update}"
-)
-_OPEN_ACCOUNT = Sql(
-    "INSERT INTO account (id, org_id, posted_micro, held_micro, credit_limit_micro, version, created_at_ms)"
-    " VALUES (:id, :org_id, 0, 0, 0, 0, :now_ms) ON CONFLICT (id) DO NOTHING"
-)
-_LOCK_BUDGETS = Sql(
-    "SELECT key_id, spent_micro, held_micro, open_jobs FROM budget WHERE key_id {in:ids} ORDER BY key_id {for_update}"
-)
-_OPEN_BUDGET = Sql(
-    "INSERT INTO budget (key_id, org_id, spent_micro, held_micro, open_jobs) VALUES (:id, :org_id, 0, 0, 0)"
-    " ON CONFLICT (key_id) DO NOTHING"
-)
-_MOVE_ACCOUNT = ManySql(
-    "UPDATE account SET posted_micro = posted_micro + :posted, held_micro = held_micro + :held,"
-    " version = version + :entries WHERE id = :id"
-)
-_MOVE_BUDGET = ManySql(
-    "UPDATE budget SET spent_micro = spent_micro + :spent, held_micro = held_micro + :held,"
-    " open_jobs = open_jobs + :open_jobs WHERE key_id = :id"
-)
-_INSERT_HOLD = ManySql(
-    "INSERT INTO hold (id, account_id, org_id, key_id, amount_micro, state, captured_micro, created_at_ms)"
-    " VALUES (:id, :account_id, :org_id, :key_id, :amount, 'open', 0, :now_ms)"
-)
-_SELECT_HOLDS = Sql(
-    "SELECT id, account_id, org_id, key_id, amount_micro, state, captured_micro FROM hold"
-    " WHERE id {in:ids} ORDER BY id {for_update}"
-)
-_SETTLE_HOLD = ManySql(
-    "UPDATE hold SET state = :state, captured_micro = :captured, settled_at_ms = :now_ms"
-    " WHERE id = :id AND state = 'open'"
-)
-_INSERT_JOURNAL = ManySql(
-    "INSERT INTO journal (id, kind, org_id, job_id, idem_key, memo, created_at_ms)"
-    " VALUES (:id, :kind, :org_id, :job_id, :idem_key, :memo, :now_ms)"
-)
-_INSERT_ENTRY = ManySql(
-    "INSERT INTO entry (journal_id, account_id, amount_micro, account_version, balance_after_micro)"
-    " VALUES (:journal_id, :account_id, :amount, :version, :after)"
-)
 
 
 class _Account:
@@ -115,12 +83,12 @@ class Book:
 
     def _load_accounts(self, ids: Iterable[str]) -> None:
         wanted = sorted(set(ids) - self._accounts.keys())
-        for ident, posted, held, limit, version in self._tx.rows(_LOCK_ACCOUNTS, {"ids": wanted}):
+        for ident, posted, held, limit, version in self._tx.rows(LOCK_ACCOUNTS, {"ids": wanted}):
             self._accounts[ident] = _Account(posted, held, limit, version)
 
     def _load_budgets(self, ids: Iterable[str]) -> None:
         wanted = sorted(set(ids) - self._budgets.keys())
-        for ident, spent, held, open_jobs in self._tx.rows(_LOCK_BUDGETS, {"ids": wanted}):
+        for ident, spent, held, open_jobs in self._tx.rows(LOCK_BUDGETS, {"ids": wanted}):
             self._budgets[ident] = _Budget(spent, held, open_jobs)
 
     def _account(self, org_id: OrgId, now_ms: int) -> _Account:
@@ -128,7 +96,7 @@ class Book:
         if ident not in self._accounts:
             self._load_accounts([ident])
         if ident not in self._accounts:
-            self._tx.execute(_OPEN_ACCOUNT, {"id": ident, "org_id": org_id, "now_ms": now_ms})
+            self._tx.execute(OPEN_ACCOUNT, {"id": ident, "org_id": org_id, "now_ms": now_ms})
             self._load_accounts([ident])
         return self._accounts[ident]
 
@@ -136,7 +104,7 @@ class Book:
         if key_id not in self._budgets:
             self._load_budgets([key_id])
         if key_id not in self._budgets:
-            self._tx.execute(_OPEN_BUDGET, {"id": key_id, "org_id": org_id})
+            self._tx.execute(OPEN_BUDGET, {"id": key_id, "org_id": org_id})
             self._load_budgets([key_id])
         return self._budgets[key_id]
 
@@ -215,7 +183,7 @@ class Book:
         """Lock the holds that will be settled, all at once."""
         wanted = [ident for ident in ids if ident not in self._holds]
         if wanted:
-            for row in self._tx.rows(_SELECT_HOLDS, {"ids": wanted}):
+            for row in self._tx.rows(SELECT_HOLDS, {"ids": wanted}):
                 self._holds[row[0]] = _Hold(row)
 
     def settle(self, hold_id: str, captured_micro: int, *, now_ms: int) -> Settled:
@@ -395,8 +363,8 @@ class Book:
     def flush(self) -> None:
         """Write everything noted so far; may be called again by the next command type of the same transaction."""
         tx = self._tx
-        tx.executemany(_INSERT_HOLD, self._new_holds)
-        if self._settled and tx.executemany(_SETTLE_HOLD, self._settled) != len(self._settled):
+        tx.executemany(INSERT_HOLD, self._new_holds)
+        if self._settled and tx.executemany(SETTLE_HOLD, self._settled) != len(self._settled):
             raise AssertionError("a hold was settled by somebody else although its row is locked")
         accounts = [
             {"id": ident, "posted": a.d_posted, "held": a.d_held, "entries": a.d_entries}
@@ -408,10 +376,10 @@ class Book:
             for ident, b in self._budgets.items()
             if b.d_spent or b.d_held or b.d_open
         ]
-        tx.executemany(_MOVE_ACCOUNT, accounts)
-        tx.executemany(_MOVE_BUDGET, budgets)
-        tx.executemany(_INSERT_JOURNAL, self._journals)
-        tx.executemany(_INSERT_ENTRY, self._entries)
+        tx.executemany(MOVE_ACCOUNT, accounts)
+        tx.executemany(MOVE_BUDGET, budgets)
+        tx.executemany(INSERT_JOURNAL, self._journals)
+        tx.executemany(INSERT_ENTRY, self._entries)
         for account in self._accounts.values():
             account.d_posted = account.d_held = account.d_entries = 0
         for budget in self._budgets.values():

@@ -28,10 +28,15 @@ from calotype.providers.local.pool import Limits
 from calotype.providers.local.runtime import LocalRuntime
 
 PATIENCE_S = 90.0
-KINDS = [toolbox.image_samples, toolbox.film_samples, toolbox.still_samples, toolbox.drawn_samples]
+KINDS = [
+    toolbox.image_samples,
+    toolbox.film_samples,
+    toolbox.still_samples,
+    toolbox.drawn_samples,
+    toolbox.score_samples,
+]
 ELSEWHERE = {
     "video-download": "test_local_tools_download",
-    "nsfw-check": "test_local_tools_nsfw",
     **dict.fromkeys(("tts", "music", "denoise", "transcribe", "smollm2-135m"), "test_local_sound"),
 }
 """Models that are not in these tables, and the tests that try them."""
@@ -203,9 +208,13 @@ async def test_the_subject_stays_and_the_sky_goes(folder: Path) -> None:
     assert background.render(image=str(plain), progress=lambda fraction: None).warnings
 
 
-async def test_weights_that_are_not_pulled_are_said_to_be_missing(runtime: LocalRuntime, folder: Path) -> None:
+async def test_weights_that_are_not_pulled_are_said_to_be_missing(folder: Path) -> None:
     sample = toolbox.Sample("nsfw-check", {}, lambda folder: {"image_url": toolbox.picture(folder)})
-    outcome = await submit(runtime, call_of(sample, folder, {}, {}))
+    runtime = LocalRuntime(folder / "scratch", Limits(queue=4), models_dir=folder / "none")
+    try:
+        outcome = await submit(runtime, call_of(sample, folder, {}, {}))
+    finally:
+        await runtime.close()
     assert isinstance(outcome, Failed)
     assert outcome.kind is FailedKind.GONE
     assert "calotype models pull open-nsfw" in outcome.message

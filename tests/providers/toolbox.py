@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
+import soundbox
 from PIL import Image, ImageDraw, ImageFilter
 
 Files = dict[str, Any]
@@ -302,6 +303,19 @@ def _last_picture(path: Path) -> None:
     with Image.open(path) as image:
         assert image.size == (64, 48)
         assert abs(image.convert("L").getpixel((30, 20)) - (20 + 200 * 11 // 12)) < 6
+
+
+def score_samples(folder: Path) -> list[Sample]:
+    """What only scores; its weights are pulled first, which a run does once."""
+    soundbox.pulled("open-nsfw", folder / "models")
+    return [
+        Sample(
+            "nsfw-check",
+            {"threshold": 0.9},
+            lambda folder: {"image_url": picture(folder)},
+            (({"threshold": 0}, {}, "threshold"), ({}, {"image_url": broken(folder)}, "image_url")),
+        )
+    ]
 
 
 def still_samples(folder: Path) -> list[Sample]:

@@ -26,9 +26,7 @@ from calotype.providers.local.weights import entries
 
 PATIENCE_S = 120.0
 CATALOG = Catalog.load()
-EVERY = [
-    "tts", "music", "denoise", "smollm2-135m", pytest.param("transcribe", marks=pytest.mark.full),
-]  # fmt: skip
+EVERY = ["tts", "music", "denoise", "smollm2-135m", "transcribe"]
 each = pytest.mark.parametrize("model", EVERY)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
